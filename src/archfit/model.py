@@ -1,0 +1,397 @@
+"""The frozen records that the rooms hand to each other.
+
+Facts of the world that may be out of reach are `Known` or `Unknown`, never ``None``: an `Unknown` says why.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Generic, Literal, Self, TypeVar
+
+from archfit.arch import ComputeCapability, CudaVersion, Target, Verdict
+
+T_co = TypeVar("T_co", covariant=True)
+
+# --- knowing and not knowing -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Known(Generic[T_co]):
+    """A fact and where it was read."""
+
+    value: T_co
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A fact that could not be had, why, and which ways were tried."""
+
+    reason: str
+    tried: tuple[str, ...] = ()
+
+
+# --- GPU code --------------------------------------------------------------------------------------------------------
+
+CodeKind = Literal["sass", "ptx", "lto", "tile", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class CodeObject:
+    """One entry of a fatbin.
+
+    `target` is set for SASS and PTX; `isa` is the PTX ISA version, such as ``8.7``. `has_kernels` is False for a cubin
+    too small to hold a kernel.
+    """
+
+    kind: CodeKind
+    target: Target | None
+    isa: str | None
+    compression: str | None
+    has_kernels: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """`count` fatbin containers of one library that hold the same code objects.
+
+    `registered` containers are loaded by the CUDA runtime at start; the others are picked by the library's own code.
+    """
+
+    objects: tuple[CodeObject, ...]
+    registered: bool
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A shared object: `path` is relative to the folder its package is installed in, size in bytes."""
+
+    path: str
+    size_bytes: int
+    needed: tuple[str, ...]
+    containers: tuple[Container, ...]
+
+    @property
+    def name(self) -> str:
+        """The file name: ``libtorch_cuda.so``."""
+        return self.path.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What one library can do on one GPU.
+
+    `counts` has containers per verdict (native, compatible, jit, none); `ptx_isa` is the newest PTX ISA version that the
+    driver must be able to compile, set when the verdict needs PTX.
+    """
+
+    verdict: Verdict
+    counts: Mapping[Verdict, int]
+    ptx_isa: str | None = None
+
+
+# --- the machine -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class DriverRelease:
+    """The NVIDIA driver's own number, such as 580.65.06 (nvidia-smi: "Driver Version" or "KMD Version")."""
+
+    parts: tuple[int, ...]
+    text: str = field(compare=False)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``570.86.16``; raises ValueError for anything else."""
+        text = text.strip()
+        if not re.fullmatch(r"\d{2,4}(\.\d{1,4}){0,2}", text):
+            raise ValueError(text)
+        return cls(tuple(int(part) for part in text.split(".")), text)
+
+    @property
+    def branch(self) -> int:
+        """The number in front: 570."""
+        return self.parts[0]
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A GPU of this machine, or one that was asked for with ``--gpu``."""
+
+    name: str
+    capability: ComputeCapability
+    source: str
+    first_driver: DriverRelease | None = None
+
+    @property
+    def pretended(self) -> bool:
+        """True if nobody has seen this GPU here."""
+        return self.source.startswith("--gpu")
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """The NVIDIA driver: `cuda` is the newest CUDA it knows, `open_module` the flavour of the kernel module."""
+
+    release: DriverRelease
+    cuda: CudaVersion | None
+    open_module: bool | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """The Python that is judged. `tag` is its wheel tag (``cp311``), `platform` is like ``linux_x86_64``.
+
+    `purelib` is where it installs to, `site_dirs` are all folders it looks in, `libc` is like ``glibc 2.36``.
+    """
+
+    executable: Path
+    prefix: Path
+    version: str
+    tag: str
+    platform: str
+    is_virtual: bool
+    purelib: Path
+    site_dirs: tuple[Path, ...]
+    libc: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """An installed package: `requires` are its requirement strings, `import_names` its top-level modules."""
+
+    name: str
+    version: str
+    requires: tuple[str, ...] = ()
+    import_names: tuple[str, ...] = ()
+    libraries: tuple[Library, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Everything that was observed; the checks look at nothing else.
+
+    `root` and `python` are the target, `chosen` why it was taken (a key of the texts), `unreadable` are files with the
+    reason, `interrupted` is the id of a change that was cut off half-way.
+    """
+
+    root: Path
+    python: Path
+    chosen: str
+    interpreter: Known[Interpreter] | Unknown
+    distributions: tuple[Distribution, ...]
+    unreadable: tuple[tuple[str, str], ...]
+    torch_cuda: Known[CudaVersion] | Unknown
+    gpus: Known[tuple[Gpu, ...]] | Unknown
+    driver: Known[Driver] | Unknown
+    interrupted: str | None = None
+
+    def distribution(self, name: str) -> Distribution | None:
+        """The installed package of this normalised name."""
+        return next((d for d in self.distributions if d.name == name), None)
+
+    @property
+    def devices(self) -> tuple[Gpu, ...]:
+        """One GPU per compute capability, oldest first; empty where none is known."""
+        if isinstance(self.gpus, Unknown):
+            return ()
+        by_capability = {gpu.capability: gpu for gpu in reversed(self.gpus.value)}
+        return tuple(by_capability[c] for c in sorted(by_capability))
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
+
+
+class Severity(StrEnum):
+    """How bad a finding is, worst first."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+class State(StrEnum):
+    """How a check ended; none is ever lost."""
+
+    PASSED = "passed"
+    FOUND = "found"
+    UNDECIDED = "undecided"
+    CRASHED = "crashed"
+    NOT_APPLICABLE = "not-applicable"
+
+
+class Status(StrEnum):
+    """The answer as a whole."""
+
+    OK = "ok"
+    PROBLEMS = "problems"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One piece of evidence: what was read, and where."""
+
+    source: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A state of the environment. `id` is permanent; the words for it live in the texts and are filled with `values`."""
+
+    id: str
+    severity: Severity
+    subject: str
+    values: Mapping[str, str]
+    evidence: tuple[Fact, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of one check; `reason` is a key of the texts filled with `values`, or empty."""
+
+    check: str
+    state: State
+    findings: tuple[Finding, ...] = ()
+    reason: str = ""
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """All outcomes over one environment; `primary` is the finding to solve first."""
+
+    environment: Environment
+    outcomes: tuple[Outcome, ...]
+    findings: tuple[Finding, ...]
+    primary: Finding | None
+    status: Status
+
+
+# --- ways out --------------------------------------------------------------------------------------------------------
+
+OptionKind = Literal["upgrade", "nightly", "rebuild", "source-build", "driver", "cpu", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A sentence to be: a key of the texts and what fills it."""
+
+    key: str
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One change. `unsafe` is the default: a step must earn the word safe."""
+
+    action: Literal["install", "rebuild", "driver", "build", "run"]
+    package: str
+    current: str | None
+    wanted: str | None
+    index: str | None
+    why: tuple[Text, ...]
+    unsafe: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TorchBuild:
+    """The torch that an option ends with."""
+
+    version: str
+    cuda: str | None
+    index: str
+
+
+@dataclass(frozen=True, slots=True)
+class Requires:
+    """What an option needs: the oldest driver, the Python, room on the disk, bytes to load (None: not known)."""
+
+    driver: DriverRelease | None = None
+    python: str | None = None
+    disk_bytes: int | None = None
+    download_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One way out."""
+
+    kind: OptionKind
+    summary: Text
+    steps: tuple[Step, ...] = ()
+    torch: TorchBuild | None = None
+    requires: Requires = Requires()
+    risks: tuple[Text, ...] = ()
+    pip: tuple[str, ...] = ()
+    uv: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A way that looks like one and is none, with the reason."""
+
+    option: str
+    why: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Every way out, best first; what no option solves; what was rejected."""
+
+    environment: Environment
+    options: tuple[Option, ...]
+    unsolved: tuple[Text, ...]
+    rejected: tuple[Rejected, ...]
+
+
+# --- proof -----------------------------------------------------------------------------------------------------------
+
+
+class Proof(StrEnum):
+    """How a probe of `verify` ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One measurement; `seconds` of wall time, texts in `reason` are filled from the texts where it is a `Text`."""
+
+    probe: str
+    status: Proof
+    measured: str = ""
+    expected: str = ""
+    tolerance: str = ""
+    device: str = ""
+    seconds: float = 0.0
+    reason: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """All evidence of one run of `verify`."""
+
+    level: str
+    evidence: tuple[Evidence, ...]
+
+    @property
+    def passed(self) -> bool:
+        """True if something was proven and nothing failed."""
+        states = {e.status for e in self.evidence}
+        return Proof.FAILED not in states and Proof.PASSED in states

@@ -241,33 +241,44 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Text:
+    """A sentence to be: a key of the texts and what fills it."""
+
+    key: str
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Fact:
     """One piece of evidence: what was read, and where."""
 
     source: str
-    text: str
+    text: Text
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A state of the environment. `id` is permanent; the words for it live in the texts and are filled with `values`."""
+    """A state of the environment.
+
+    `id` is permanent; the words for it live in the texts and are filled with `values`. `fix` is a command to run now.
+    """
 
     id: str
     severity: Severity
     subject: str
     values: Mapping[str, str]
     evidence: tuple[Fact, ...] = ()
+    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The end of one check; `reason` is a key of the texts filled with `values`, or empty."""
+    """The end of one check; `reason` says why it passed, could not decide or did not apply."""
 
     check: str
     state: State
     findings: tuple[Finding, ...] = ()
-    reason: str = ""
-    values: Mapping[str, str] = field(default_factory=dict)
+    reason: Text | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,14 +295,6 @@ class Diagnosis:
 # --- ways out --------------------------------------------------------------------------------------------------------
 
 OptionKind = Literal["upgrade", "nightly", "rebuild", "source-build", "driver", "cpu", "none"]
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A sentence to be: a key of the texts and what fills it."""
-
-    key: str
-    values: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,92 @@
+"""Does the driver know the GPU and the code?"""
+
+from __future__ import annotations
+
+from archfit.catalog import Catalog
+from archfit.checks.outcome import command, found, not_applicable, passed, undecided
+from archfit.model import Driver, Environment, Fact, Finding, Gpu, Known, Outcome, Severity, Text, Unknown
+
+
+def check_driver_for_gpu(env: Environment, catalog: Catalog) -> Outcome:
+    """Is the driver new enough for each GPU, and not too new for an old one?"""
+    if (missing := _without_driver("driver-for-gpu", env)) is not None:
+        return missing
+    driver = _driver(env)
+    findings = [f for gpu in env.devices if (f := _judge(env, catalog, gpu, driver))]
+    if findings:
+        return found("driver-for-gpu", *findings)
+    return passed("driver-for-gpu", "driver-for-gpu", driver=driver.release, source=driver.source)
+
+
+def check_driver_for_build(env: Environment, catalog: Catalog) -> Outcome:
+    """Is the driver new enough for the CUDA release that torch was built with?"""
+    if isinstance(env.torch_cuda, Unknown):
+        return not_applicable("driver-for-build", "no-cuda-torch", cause=env.torch_cuda.reason)
+    if (missing := _without_driver("driver-for-build", env)) is not None:
+        return missing
+    driver, cuda = _driver(env), env.torch_cuda.value
+    needed = catalog.min_driver_for_cuda(cuda)
+    if needed is None:
+        return undecided("driver-for-build", "cuda-not-in-catalog", cuda=cuda)
+    if driver.release >= needed:
+        return passed("driver-for-build", "driver-for-build", driver=driver.release, cuda=cuda, needed=needed)
+    values = {"driver": str(driver.release), "needed": str(needed), "reason": f"CUDA {cuda}"}
+    evidence = (
+        Fact(driver.source, Text("driver", {"driver": str(driver.release)})),
+        Fact(env.torch_cuda.source, Text("torch-cuda", {"cuda": str(cuda)})),
+        Fact("catalog: toolkits", Text("cuda-floor", {"cuda": str(cuda), "needed": str(needed)})),
+    )
+    return found("driver-for-build", _too_old(env, values, evidence))
+
+
+def check_kernel_module(env: Environment, catalog: Catalog) -> Outcome:
+    """Is the kernel module of the flavour that the GPU needs?"""
+    if isinstance(env.driver, Unknown) or env.driver.value.open_module is None:
+        return not_applicable("kernel-module", "module-unseen")
+    open_only = [g for g in env.devices if (row := catalog.generations.get(g.capability)) and row.open_only]
+    if not open_only or env.driver.value.open_module:
+        flavour = "open" if env.driver.value.open_module else "proprietary"
+        return passed("kernel-module", "kernel-module", flavour=flavour)
+    values = {"gpu": open_only[0].name, "driver": str(env.driver.value.release)}
+    fact = Fact("/proc/driver/nvidia/version", Text("module-proprietary", values))
+    # A GPU that the driver lists while the module is proprietary cannot exist; the card is planned, not present.
+    finding = Finding("open-kernel-module-required", Severity.ERROR, open_only[0].name, values, (fact,), command(env, "plan"))
+    return found("kernel-module", finding)
+
+
+def _without_driver(check: str, env: Environment) -> Outcome | None:
+    """The outcome where the driver cannot be judged, or None where it can."""
+    if not env.devices:
+        return not_applicable(check, "no-gpu-known")
+    if isinstance(env.driver, Known):
+        return None
+    if any(gpu.pretended for gpu in env.devices):
+        return not_applicable(check, "driver-not-given")
+    return undecided(check, "driver-unknown", cause=env.driver.reason)
+
+
+def _driver(env: Environment) -> Driver:
+    if isinstance(env.driver, Unknown):
+        raise TypeError("asked for a driver that is not known")
+    return env.driver.value
+
+
+def _judge(env: Environment, catalog: Catalog, gpu: Gpu, driver: Driver) -> Finding | None:
+    first = catalog.first_driver_for(gpu)
+    generation = catalog.generations.get(gpu.capability)
+    if first is not None and driver.release < first:
+        values = {"driver": str(driver.release), "needed": str(first), "reason": f"{gpu.name} ({gpu.capability})"}
+        evidence = (
+            Fact(driver.source, Text("driver", {"driver": str(driver.release)})),
+            Fact("catalog: gpus", Text("gpu-floor", {"gpu": gpu.name, "needed": str(first)})),
+        )
+        return _too_old(env, values, evidence)
+    if generation and generation.last_branch and driver.release.branch > generation.last_branch:
+        values = {"driver": str(driver.release), "gpu": gpu.name, "last": str(generation.last_branch)}
+        fact = Fact("catalog: gpus", Text("gpu-ceiling", values))
+        return Finding("driver-dropped-gpu", Severity.ERROR, gpu.name, values, (fact,), command(env, "plan"))
+    return None
+
+
+def _too_old(env: Environment, values: dict[str, str], evidence: tuple[Fact, ...]) -> Finding:
+    return Finding("driver-too-old", Severity.ERROR, values["driver"], values, evidence, command(env, "plan"))

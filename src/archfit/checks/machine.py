@@ -1,0 +1,47 @@
+"""Questions about what could be seen at all."""
+
+from __future__ import annotations
+
+from archfit.catalog import Catalog
+from archfit.checks.outcome import command, found, passed, undecided
+from archfit.model import Environment, Fact, Finding, Outcome, Severity, State, Text, Unknown
+
+
+def check_interpreter(env: Environment, _: Catalog) -> Outcome:
+    """Does the target's Python start?"""
+    if isinstance(env.interpreter, Unknown):
+        values = {"python": str(env.python), "cause": env.interpreter.reason}
+        fact = Fact(str(env.python), Text("child-failed", {"cause": env.interpreter.reason}))
+        return found("interpreter", Finding("interpreter-broken", Severity.ERROR, str(env.python), values, (fact,)))
+    python = env.interpreter.value
+    return passed("interpreter", "interpreter", version=python.version, platform=python.platform)
+
+
+def check_transaction(env: Environment, _: Catalog) -> Outcome:
+    """Was a change cut off half-way?"""
+    if env.interrupted is None:
+        return passed("transaction", "transaction")
+    values = {"id": env.interrupted, "target": str(env.root)}
+    finding = Finding("transaction-interrupted", Severity.WARNING, str(env.root), values, fix=command(env, "rollback"))
+    return found("transaction", finding)
+
+
+def check_gpu(env: Environment, _: Catalog) -> Outcome:
+    """Which GPU is to be served?"""
+    if isinstance(env.gpus, Unknown):
+        return undecided("gpu", "gpu-unknown", cause=env.gpus.reason)
+    if not env.gpus.value:
+        return undecided("gpu", "gpu-none", source=env.gpus.source)
+    names = ", ".join(f"{gpu.name} ({gpu.capability})" for gpu in env.devices)
+    return passed("gpu", "gpu", names=names, source=env.gpus.source)
+
+
+def check_files(env: Environment, _: Catalog) -> Outcome:
+    """Could every shared object be read?"""
+    total = sum(len(d.libraries) for d in env.distributions)
+    if not env.unreadable:
+        return passed("files", "files", count=total)
+    facts = tuple(Fact(path, Text("unreadable", {"cause": cause})) for path, cause in env.unreadable)
+    values = {"count": str(len(env.unreadable)), "first": env.unreadable[0][0], "cause": env.unreadable[0][1]}
+    finding = Finding("library-unreadable", Severity.WARNING, env.unreadable[0][0], values, facts)
+    return Outcome("files", State.UNDECIDED, (finding,), Text("files-unreadable", values))

@@ -1,0 +1,144 @@
+"""Questions about everything that is installed beside torch."""
+
+from __future__ import annotations
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from archfit.arch import ComputeCapability, Verdict
+from archfit.catalog import Catalog
+from archfit.checks.outcome import command, found, not_applicable, passed
+from archfit.checks.torch import coverage_of, jit_finding, targets_fact
+from archfit.coverage import targets_of
+from archfit.model import Coverage, Distribution, Environment, Fact, Finding, Gpu, Library, Outcome, Severity, Text
+
+_FRAMEWORKS = frozenset(
+    {"tensorflow", "jax-cuda12-plugin", "jax-cuda13-plugin", "onnxruntime-gpu", "paddlepaddle-gpu", "mxnet-cu112"}
+)
+_COMPANIONS = ("torchvision", "torchaudio")
+
+
+def check_vendor_libraries(env: Environment, catalog: Catalog) -> Outcome:
+    """Do the CUDA libraries that torch asks for know each GPU?
+
+    Only a GPU newer than everything in a library is a problem: some libraries serve new generations only, by design.
+    """
+    torch = env.distribution("torch")
+    if torch is None or not env.devices:
+        return not_applicable("vendor-libraries", "no-cuda-torch", cause="torch")
+    asked = {r.name.lower() for r in _requirements(torch)}
+    vendors = [d for d in env.distributions if d.name in asked and d.name.startswith("nvidia-")]
+    findings = []
+    for gpu in env.devices:
+        lacking = [(d, lib) for d in vendors for lib in d.libraries if _too_new_for(env, catalog, lib, gpu)]
+        if lacking:
+            findings.append(_vendor_finding(env, catalog, lacking, gpu))
+    if findings:
+        return found("vendor-libraries", *findings)
+    return passed("vendor-libraries", "vendor-libraries", count=len(vendors))
+
+
+def check_extensions(env: Environment, catalog: Catalog) -> Outcome:
+    """Does every other package with GPU code of its own have some for each GPU?"""
+    if not env.devices:
+        return not_applicable("extensions", "no-gpu-known")
+    packages = [(d, libs) for d in env.distributions if (libs := _own_gpu_libraries(d, catalog))]
+    findings = [f for gpu in env.devices for d, libs in packages if (f := _judge(env, catalog, d, libs, gpu))]
+    if findings:
+        return found("extensions", *findings)
+    return passed("extensions", "extensions", names=", ".join(d.name for d, _ in packages) or "-")
+
+
+def check_family(env: Environment, _: Catalog) -> Outcome:
+    """Do torchvision, torchaudio and the others fit the installed torch, going by their own metadata?"""
+    torch = env.distribution("torch")
+    if torch is None:
+        return not_applicable("family", "no-torch")
+    findings = [
+        _mismatch(env, dist, requirement, torch)
+        for dist in env.distributions
+        for requirement in _requirements(dist)
+        if requirement.name == "torch" and not requirement.specifier.contains(torch.version, prereleases=True)
+    ]
+    if findings:
+        return found("family", *findings)
+    return passed("family", "family", version=torch.version)
+
+
+def _requirements(distribution: Distribution) -> list[Requirement]:
+    """Requirements outside of extras; a line that no parser takes is somebody else's problem."""
+    found_requirements = []
+    for line in distribution.requires:
+        try:
+            requirement = Requirement(line)
+        except InvalidRequirement:
+            continue
+        if requirement.marker is None or "extra" not in str(requirement.marker):
+            found_requirements.append(requirement)
+    return found_requirements
+
+
+def _too_new_for(env: Environment, catalog: Catalog, library: Library, gpu: Gpu) -> bool:
+    if coverage_of(env, catalog, library, gpu.capability).verdict is not Verdict.NONE:
+        return False
+    return all(_capability(target) < gpu.capability for target in targets_of(library))
+
+
+def _capability(target: str) -> ComputeCapability:
+    return ComputeCapability.parse(target.rstrip("af"))
+
+
+def _vendor_finding(
+    env: Environment, catalog: Catalog, lacking: list[tuple[Distribution, Library]], gpu: Gpu
+) -> Finding:
+    evidence = tuple(targets_fact(lib, gpu, coverage_of(env, catalog, lib, gpu.capability)) for _, lib in lacking)
+    names = ", ".join(dict.fromkeys(str(d) for d, _ in lacking))
+    values = {"packages": names, "gpu": gpu.name, "sm": gpu.capability.sm}
+    return Finding("arch-missing-library", Severity.WARNING, names, values, evidence, command(env, "upgrade"))
+
+
+def _own_gpu_libraries(distribution: Distribution, catalog: Catalog) -> list[Library]:
+    if distribution.name == "torch" or distribution.name.startswith("nvidia-"):
+        return []
+    return [lib for lib in distribution.libraries if lib.containers and not catalog.is_dispatched(lib.name)]
+
+
+def _judge(
+    env: Environment, catalog: Catalog, distribution: Distribution, libraries: list[Library], gpu: Gpu
+) -> Finding | None:
+    """One finding per package and GPU. A package may carry a library per CUDA version or GPU: one that runs is enough."""
+    judged = [(lib, coverage_of(env, catalog, lib, gpu.capability)) for lib in libraries]
+    judged = [(lib, coverage) for lib, coverage in judged if coverage.verdict is not Verdict.NO_GPU_CODE]
+    if not judged:
+        return None
+    best, coverage = min(judged, key=lambda pair: list(Verdict).index(pair[1].verdict))
+    if coverage.verdict is Verdict.JIT:
+        return jit_finding(env, catalog, str(distribution), best, gpu, coverage)
+    if coverage.verdict is Verdict.PARTIAL:
+        return _finding("arch-partial", Severity.WARNING, distribution, best, gpu, coverage, "")
+    if coverage.verdict is Verdict.NONE:
+        kind = "arch-missing-framework" if distribution.name in _FRAMEWORKS else "arch-missing-extension"
+        return _finding(kind, Severity.ERROR, distribution, best, gpu, coverage, command(env, "plan"))
+    return None
+
+
+def _finding(
+    kind: str, severity: Severity, owner: Distribution, library: Library, gpu: Gpu, coverage: Coverage, fix: str
+) -> Finding:
+    values = {
+        "package": str(owner),
+        "name": owner.name,
+        "library": library.name,
+        "gpu": gpu.name,
+        "sm": gpu.capability.sm,
+        "missing": str(coverage.counts.get(Verdict.NONE, 0)),
+        "total": str(sum(coverage.counts.values())),
+    }
+    return Finding(kind, severity, library.path, values, (targets_fact(library, gpu, coverage),), fix)
+
+
+def _mismatch(env: Environment, dist: Distribution, requirement: Requirement, torch: Distribution) -> Finding:
+    values = {"package": str(dist), "wants": str(requirement), "version": torch.version}
+    fact = Fact(f"{dist.name} METADATA", Text("requires", values))
+    if dist.name in _COMPANIONS:
+        return Finding("torch-family-mismatch", Severity.ERROR, str(dist), values, (fact,), command(env, "upgrade"))
+    return Finding("requirement-unmet", Severity.WARNING, str(dist), values, (fact,))

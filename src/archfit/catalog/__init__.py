@@ -59,6 +59,7 @@ class Release:
     torchvision: tuple[str, ...]
     torchaudio: tuple[str, ...]
     glibc: str | None
+    requires_python: str
     source: str
 
 
@@ -149,6 +150,7 @@ class Catalog:
                 tuple(row["torchvision"] or ()),
                 tuple(row["torchaudio"] or ()),
                 row["glibc"],
+                row["requires_python"],
                 table["sources"][row["source"]],
             )
             for row in table["releases"]

@@ -1,0 +1,244 @@
+"""Turn a choice into an option: steps, price, risks and the commands that do the same by hand."""
+
+from __future__ import annotations
+
+import shlex
+
+from archfit.catalog import Build, Toolkit
+from archfit.model import Distribution, Known, Option, Requires, Step, Text, TorchBuild
+from archfit.planner.situation import COMPANIONS, TORCH_INDEX, Situation
+
+# R580 is the oldest branch that NVIDIA still supports, the last one for Maxwell, Pascal and Volta, and serves CUDA 13.
+# Sources: catalog `gpus` (last_branch) and NVIDIA/gpu-operator PR 2620, read 2026-11-23.
+_RECOMMENDED_BRANCH = 580
+
+
+def upgrade_option(situation: Situation, build: Build) -> Option:
+    """Install this build and move torchvision and torchaudio with it."""
+    index = None if build.on_pypi else build.index
+    specs = package_specs(situation, build)
+    same = situation.torch_release == build.torch
+    capabilities = ", ".join(str(c) for c in situation.capabilities)
+    values = {"torch": build.torch, "cuda": str(build.cuda), "index": build.index, "capabilities": capabilities}
+    why = (
+        Text(f"build-{build.confidence}", {**values, "targets": " ".join(str(t) for t in build.targets)}),
+        Text("build-driver", {"needed": str(situation.driver_for(build))}),
+    )
+    return Option(
+        kind="upgrade",
+        summary=Text("upgrade", values),
+        steps=(
+            *(_install_step(situation, name, version, build.index, why) for name, version in specs.items()),
+            *rebuild_steps(situation),
+        ),
+        torch=TorchBuild(build.torch, str(build.cuda), build.index),
+        requires=Requires(driver=situation.driver_for(build), python=_requires_python(situation, build)),
+        risks=_risks(situation, build),
+        **_commands(situation, [f"{name}=={version}" for name, version in specs.items()], index, same),
+    )
+
+
+def align_option(situation: Situation) -> Option | None:
+    """torch is fine, its companions are of another release: bring them in step."""
+    release = situation.catalog.releases.get(situation.torch_release or "")
+    if release is None:
+        return None
+    offered = {"torchvision": release.torchvision, "torchaudio": release.torchaudio}
+    specs = {name: offered[name][-1] for name in situation.companions if offered[name]}
+    why = (Text("family-row", {"torch": release.torch}),)
+    return Option(
+        kind="upgrade",
+        summary=Text("align", {"torch": release.torch, "packages": ", ".join(f"{n} {v}" for n, v in specs.items())}),
+        steps=tuple(_install_step(situation, name, version, "PyPI", why) for name, version in specs.items()),
+        torch=TorchBuild(release.torch, None, "PyPI"),
+        **_commands(situation, [f"{name}=={version}" for name, version in specs.items()], None, False),
+    )
+
+
+def nightly_option(situation: Situation, toolkit: Toolkit) -> Option:
+    """The nightly build of the oldest CUDA that can serve every GPU; its contents are only known once installed."""
+    variant = f"cu{toolkit.cuda.major}{toolkit.cuda.minor}"
+    index = f"{TORCH_INDEX}/nightly/{variant}"
+    names = ["torch", *situation.companions]
+    floor = max(x for x in (toolkit.min_driver, situation.driver_floor) if x)
+    why = (Text("nightly-why", {"cuda": str(toolkit.cuda)}),)
+    return Option(
+        kind="nightly",
+        summary=Text("nightly", {"cuda": str(toolkit.cuda), "index": index}),
+        steps=tuple(_install_step(situation, name, None, index, why) for name in names),
+        torch=TorchBuild("nightly", str(toolkit.cuda), index),
+        requires=Requires(driver=floor),
+        risks=(Text("risk-nightly"), *_pin_risks(situation)),
+        **_commands(situation, names, index, False, nightly=True),
+    )
+
+
+def source_option(situation: Situation, toolkit: Toolkit) -> Option:
+    """Build torch from source with the oldest toolkit that can make code for every GPU."""
+    arch_list = ";".join(str(c) for c in situation.capabilities)
+    values = {"cuda": str(toolkit.cuda), "arch_list": arch_list}
+    python = shlex.quote(str(situation.environment.python))
+    clone = "git clone --recursive https://github.com/pytorch/pytorch && cd pytorch"
+    floor = max(x for x in (toolkit.min_driver, situation.driver_floor) if x)
+    return Option(
+        kind="source-build",
+        summary=Text("source-build", values),
+        steps=(Step("build", "torch", _installed(situation, "torch"), None, None, (Text("source-why", values),)),),
+        requires=Requires(driver=floor),
+        risks=(Text("risk-source"),),
+        pip=(clone, f'TORCH_CUDA_ARCH_LIST="{arch_list}" {python} -m pip install --no-build-isolation -v .'),
+        uv=(clone, f'TORCH_CUDA_ARCH_LIST="{arch_list}" uv pip install --python {python} --no-build-isolation -v .'),
+    )
+
+
+def rebuild_option(situation: Situation, lacking: list[Distribution]) -> Option:
+    """torch is fine, packages with code of their own are not: compile them for these GPUs."""
+    names = ", ".join(str(d) for d in lacking)
+    arch_list = ";".join(str(c) for c in situation.capabilities)
+    why = (Text("rebuild-arch", {"packages": names, "arch_list": arch_list}),)
+    return Option(
+        kind="rebuild",
+        summary=Text("rebuild", {"packages": names, "arch_list": arch_list}),
+        steps=tuple(Step("rebuild", d.name, d.version, d.version, None, why) for d in lacking),
+        risks=(Text("risk-rebuild"),),
+        pip=tuple(rebuild_command(situation, d, uv=False) for d in lacking),
+        uv=tuple(rebuild_command(situation, d, uv=True) for d in lacking),
+    )
+
+
+def driver_option(situation: Situation) -> Option:
+    """The driver must come first."""
+    floor, ceiling = situation.driver_floor, situation.driver_ceiling
+    branch = max(floor.branch if floor else 0, _RECOMMENDED_BRANCH)
+    branch = min(branch, ceiling) if ceiling else branch
+    open_only = _open_only(situation)
+    values = {
+        "needed": str(floor or branch),
+        "driver": str(situation.driver),
+        "gpus": ", ".join(gpu.name for gpu in situation.gpus),
+        "branch": str(branch),
+        "ceiling": f"R{ceiling}" if ceiling else "-",
+    }
+    flavour = "-open" if open_only else ""
+    ubuntu = f"sudo apt install nvidia-driver-{branch}{flavour}"
+    fedora = "sudo dnf install nvidia-open" if open_only else "sudo dnf install cuda-drivers"
+    why = (Text("driver-open" if open_only else "driver-any", values),)
+    return Option(
+        kind="driver",
+        summary=Text("driver-window" if ceiling else "driver", values),
+        steps=(Step("driver", "nvidia-driver", str(situation.driver), str(floor or branch), None, why),),
+        requires=Requires(driver=floor),
+        risks=(Text("risk-driver"),),
+        pip=(f"{ubuntu}   # Ubuntu", f"{fedora}   # Fedora, RHEL: NVIDIA's repository", "sudo reboot"),
+        uv=(f"{ubuntu}   # Ubuntu", f"{fedora}   # Fedora, RHEL: NVIDIA's repository", "sudo reboot"),
+    )
+
+
+def cpu_option() -> Option:
+    """Work on the CPU meanwhile: nothing is changed."""
+    command = 'CUDA_VISIBLE_DEVICES="" python your_script.py'
+    return Option(
+        kind="cpu",
+        summary=Text("cpu"),
+        steps=(Step("run", "-", None, None, None, (Text("cpu-why"),), unsafe=False),),
+        risks=(Text("risk-cpu"),),
+        pip=(command,),
+        uv=(command,),
+    )
+
+
+def package_specs(situation: Situation, build: Build) -> dict[str, str]:
+    """Exact versions to install: torch and those of its companions that are there."""
+    specs = {"torch": build.torch}
+    if release := situation.catalog.releases.get(build.torch):
+        offered = {"torchvision": release.torchvision, "torchaudio": release.torchaudio}
+        specs |= {name: offered[name][-1] for name in situation.companions if offered[name]}
+    return specs
+
+
+def linked_to_torch(situation: Situation) -> list[Distribution]:
+    """Packages with libraries that load torch's own: compiled against one torch, broken by another."""
+    return [
+        d
+        for d in situation.environment.distributions
+        if d.name not in ("torch", *COMPANIONS)
+        and any(so.startswith(("libtorch", "libc10")) for lib in d.libraries for so in lib.needed)
+    ]
+
+
+def rebuild_steps(situation: Situation) -> tuple[Step, ...]:
+    """What must be compiled again once torch has moved."""
+    return tuple(
+        Step("rebuild", d.name, d.version, d.version, None, (Text("rebuild-abi", {"package": str(d)}),))
+        for d in linked_to_torch(situation)
+    )
+
+
+def rebuild_command(situation: Situation, distribution: Distribution, *, uv: bool) -> str:
+    """Compile one package again for these GPUs, against the torch that is there."""
+    arch_list = ";".join(str(c) for c in situation.capabilities)
+    spec = f"{distribution.name}=={distribution.version}"
+    tail = f"--no-build-isolation --no-deps --no-binary {distribution.name}"
+    reinstall = f"--reinstall {tail}" if uv else f"--force-reinstall {tail}"
+    return f'TORCH_CUDA_ARCH_LIST="{arch_list}" {_installer(situation, uv=uv)} {reinstall} {spec}'
+
+
+def _install_step(
+    situation: Situation, name: str, version: str | None, index: str, why: tuple[Text, ...]
+) -> Step:
+    return Step("install", name, _installed(situation, name), version, index, why)
+
+
+def _installed(situation: Situation, name: str) -> str | None:
+    found = situation.environment.distribution(name)
+    return found.version if found else None
+
+
+def _requires_python(situation: Situation, build: Build) -> str | None:
+    release = situation.catalog.releases.get(build.torch)
+    return release.requires_python if release else None
+
+
+def _risks(situation: Situation, build: Build) -> tuple[Text, ...]:
+    risks = list(_pin_risks(situation))
+    current = situation.torch_release
+    if current:
+        order = tuple(int(part) for part in current.split("."))
+        if build.order < order:
+            risks.append(Text("risk-downgrade", {"current": current, "torch": build.torch}))
+        if order < (2, 6) <= build.order:
+            risks.append(Text("risk-weights-only"))
+    if not build.on_pypi:
+        risks.append(Text("risk-index", {"index": build.index}))
+    if build.confidence != "measured":
+        risks.append(Text("risk-unmeasured", {"confidence": build.confidence}))
+    return tuple(risks)
+
+
+def _pin_risks(situation: Situation) -> list[Text]:
+    linked = linked_to_torch(situation)
+    return [Text("risk-linked", {"packages": ", ".join(str(d) for d in linked)})] if linked else []
+
+
+def _open_only(situation: Situation) -> bool:
+    rows = (situation.catalog.generations.get(c) for c in situation.capabilities)
+    return any(row.open_only for row in rows if row)
+
+
+def _installer(situation: Situation, *, uv: bool) -> str:
+    env = situation.environment
+    python = shlex.quote(str(env.interpreter.value.executable if isinstance(env.interpreter, Known) else env.python))
+    return f"uv pip install --python {python}" if uv else f"{python} -m pip install"
+
+
+def _commands(
+    situation: Situation, specs: list[str], index: str | None, same: bool, *, nightly: bool = False
+) -> dict[str, tuple[str, ...]]:
+    """The same change by hand. `same`: the release stays and only the build changes, which installers skip by default."""
+    tail = " ".join(specs) + (f" --index-url {index}" if index else "")
+    pip_flags = ("--pre --upgrade " if nightly else "") + ("--force-reinstall " if same else "")
+    uv_flags = ("--prerelease allow --upgrade " if nightly else "") + ("--reinstall-package torch " if same else "")
+    return {
+        "pip": (f"{_installer(situation, uv=False)} {pip_flags}{tail}",),
+        "uv": (f"{_installer(situation, uv=True)} {uv_flags}{tail}",),
+    }

@@ -1,0 +1,132 @@
+"""What the planner needs to know, pulled out of a diagnosis once."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from archfit.arch import ComputeCapability, Verdict
+from archfit.catalog import Build, Catalog
+from archfit.errors import ObserveError
+from archfit.model import Diagnosis, Distribution, DriverRelease, Environment, Gpu, Known
+
+TORCH_INDEX = "https://download.pytorch.org/whl"
+COMPANIONS = ("torchvision", "torchaudio")
+_LACKING = ("arch-missing-extension", "arch-missing-framework")
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """One environment, the GPUs it must serve, and the limits that Python, platform, glibc and driver set.
+
+    `findings` are the ids of the findings, `lacking` the packages without code for one of the GPUs; `python_tag` and `platform` are spelled as in the catalog: ``cp311``, ``linux_x86_64``.
+    """
+
+    environment: Environment
+    catalog: Catalog
+    findings: frozenset[str]
+    lacking: frozenset[str]
+    gpus: tuple[Gpu, ...]
+    driver: DriverRelease | None
+    python_tag: str
+    platform: str
+    glibc: tuple[int, ...] | None
+
+    @property
+    def capabilities(self) -> tuple[ComputeCapability, ...]:
+        """The compute capabilities to serve, oldest first."""
+        return tuple(gpu.capability for gpu in self.gpus)
+
+    @property
+    def torch(self) -> Distribution | None:
+        """The installed torch."""
+        return self.environment.distribution("torch")
+
+    @property
+    def torch_release(self) -> str | None:
+        """The installed torch without local and pre-release parts: 2.4.1 of 2.4.1+cu124."""
+        match = re.match(r"\d+\.\d+\.\d+", self.torch.version) if self.torch else None
+        return match[0] if match else None
+
+    @property
+    def companions(self) -> tuple[str, ...]:
+        """Which of torchvision and torchaudio are installed: they move with torch."""
+        return tuple(name for name in COMPANIONS if self.environment.distribution(name))
+
+    @property
+    def driver_floor(self) -> DriverRelease | None:
+        """The oldest driver that knows every GPU."""
+        floors = [floor for gpu in self.gpus if (floor := self.catalog.first_driver_for(gpu))]
+        return max(floors, default=None)
+
+    @property
+    def driver_ceiling(self) -> int | None:
+        """The last driver branch that still knows every GPU, where one is known."""
+        rows = (self.catalog.generations.get(c) for c in self.capabilities)
+        return min((row.last_branch for row in rows if row and row.last_branch), default=None)
+
+    @property
+    def driver_unfit(self) -> bool:
+        """True if the driver is known not to serve one of the GPUs, whatever torch is installed."""
+        if self.driver is None:
+            return False
+        too_old = self.driver_floor is not None and self.driver < self.driver_floor
+        return too_old or (self.driver_ceiling is not None and self.driver.branch > self.driver_ceiling)
+
+    def driver_for(self, build: Build) -> DriverRelease | None:
+        """The oldest driver that loads this build and knows every GPU."""
+        floors = [self.driver_floor, self.catalog.min_driver_for_cuda(build.cuda) if build.cuda else None]
+        return max((floor for floor in floors if floor), default=None)
+
+    def installable(self, build: Build) -> bool:
+        """Is there a CUDA wheel of this build for this Python, platform and glibc?"""
+        release = self.catalog.releases.get(build.torch)
+        return (
+            build.cuda is not None
+            and build.platform == self.platform
+            and self.python_tag in build.python_tags
+            and (not release or not release.glibc or not self.glibc or self.glibc >= _numbers(release.glibc))
+        )
+
+    def serves(self, build: Build) -> bool:
+        """Does this build hold code for every GPU?"""
+        return all(build.verdict(c) not in (Verdict.NONE, Verdict.NO_GPU_CODE) for c in self.capabilities)
+
+    def loads(self, build: Build) -> bool:
+        """Is the driver new enough for this build? Yes where the driver is not known, or must be changed anyway."""
+        needed = self.driver_for(build)
+        return self.driver is None or self.driver_unfit or needed is None or self.driver >= needed
+
+
+def situation_of(diagnosis: Diagnosis, catalog: Catalog, python_tag: str | None, platform: str | None) -> Situation:
+    """Pull the facts together.
+
+    Raises:
+        ObserveError: no GPU is known, or the target's Python could not be asked and was not given.
+    """
+    env = diagnosis.environment
+    if not env.devices:
+        raise ObserveError("plan-needs-gpu")
+    python = env.interpreter.value if isinstance(env.interpreter, Known) else None
+    if python is None and (python_tag is None or platform is None):
+        raise ObserveError("plan-needs-python", python=env.python)
+    return Situation(
+        environment=env,
+        catalog=catalog,
+        findings=frozenset(f.id for f in diagnosis.findings),
+        lacking=frozenset(f.values["name"] for f in diagnosis.findings if f.id in _LACKING),
+        gpus=env.devices,
+        driver=env.driver.value.release if isinstance(env.driver, Known) else None,
+        python_tag=python_tag or (python.tag if python else ""),
+        platform=platform or (python.platform if python else ""),
+        glibc=_glibc(python.libc) if python and not platform else None,
+    )
+
+
+def _glibc(text: str | None) -> tuple[int, ...] | None:
+    match = re.match(r"glibc (\d+\.\d+)", text or "")
+    return _numbers(match[1]) if match else None
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split("."))

@@ -32,7 +32,7 @@ def check_driver_for_build(env: Environment, catalog: Catalog) -> Outcome:
         return passed("driver-for-build", "driver-for-build", driver=driver.release, cuda=cuda, needed=needed)
     values = {"driver": str(driver.release), "needed": str(needed), "reason": f"CUDA {cuda}"}
     evidence = (
-        Fact(driver.source, Text("driver", {"driver": str(driver.release)})),
+        Fact(driver.source, Text("driver-seen", {"driver": str(driver.release)})),
         Fact(env.torch_cuda.source, Text("torch-cuda", {"cuda": str(cuda)})),
         Fact("catalog: toolkits", Text("cuda-floor", {"cuda": str(cuda), "needed": str(needed)})),
     )
@@ -77,7 +77,7 @@ def _judge(env: Environment, catalog: Catalog, gpu: Gpu, driver: Driver) -> Find
     if first is not None and driver.release < first:
         values = {"driver": str(driver.release), "needed": str(first), "reason": f"{gpu.name} ({gpu.capability})"}
         evidence = (
-            Fact(driver.source, Text("driver", {"driver": str(driver.release)})),
+            Fact(driver.source, Text("driver-seen", {"driver": str(driver.release)})),
             Fact("catalog: gpus", Text("gpu-floor", {"gpu": gpu.name, "needed": str(first)})),
         )
         return _too_old(env, values, evidence)

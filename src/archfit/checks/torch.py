@@ -130,7 +130,7 @@ def _missing(
     }
     finding_id = "arch-dropped-torch" if older else "arch-missing-torch"
     evidence = (
-        Fact(gpu.source, Text("gpu", {"name": gpu.name, "capability": str(gpu.capability)})),
+        Fact(gpu.source, Text("gpu-seen", {"name": gpu.name, "capability": str(gpu.capability)})),
         targets_fact(main, gpu, coverage),
     )
     return Finding(finding_id, Severity.ERROR, main.path, values, evidence, command(env, "upgrade"))

@@ -125,7 +125,7 @@ def driver_option(situation: Situation) -> Option:
     why = (Text("driver-open" if open_only else "driver-any", values),)
     return Option(
         kind="driver",
-        summary=Text("driver-window" if ceiling else "driver", values),
+        summary=Text("driver-window" if ceiling else "driver-first", values),
         steps=(Step("driver", "nvidia-driver", str(situation.driver), str(floor or branch), None, why),),
         requires=Requires(driver=floor),
         risks=(Text("risk-driver"),),

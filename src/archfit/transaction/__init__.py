@@ -1,0 +1,20 @@
+"""Change an environment so that it is always the old one or the verified new one, and back again.
+
+A clone made of hard links is changed and verified next door; one atomic exchange puts it in place. The journal line is on
+the disk before each step, so a cut at any moment can be finished or undone.
+"""
+
+from archfit.transaction.apply import Change, apply, recover, roll_back, unfinished
+from archfit.transaction.journal import History, Journal, StateRecord, read_history
+
+__all__ = [
+    "Change",
+    "History",
+    "Journal",
+    "StateRecord",
+    "apply",
+    "read_history",
+    "recover",
+    "roll_back",
+    "unfinished",
+]

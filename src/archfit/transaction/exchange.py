@@ -1,0 +1,87 @@
+"""Put one folder in the place of another, atomically where the system can."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+_UNSUPPORTED = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
+
+
+def exchange(first: Path, second: Path) -> None:
+    """Let the two folders trade names.
+
+    One `renameat2(RENAME_EXCHANGE)` where kernel and file system have it: at no moment is a name missing. Elsewhere three
+    renames over a name derived from `second`, which `repair` completes or undoes after a cut.
+
+    Raises:
+        OSError: nothing was renamed.
+    """
+    try:
+        _rename_exchange(first, second)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        _rename_thrice(first, second)
+    sync_folder(first.parent)
+
+
+def aside_name(second: Path) -> Path:
+    """Where `first` stands for a moment when the exchange takes three renames."""
+    return second.with_name(second.name + ".aside")
+
+
+def repair(first: Path, second: Path) -> None:
+    """Undo a cut in the middle of three renames, so that both names exist again; does nothing otherwise."""
+    aside = aside_name(second)
+    if not os.path.lexists(aside):
+        return
+    if os.path.lexists(first) and not os.path.lexists(second):
+        os.rename(aside, second)  # only the last rename was missing
+    elif not os.path.lexists(first):
+        os.rename(aside, first)
+    sync_folder(first.parent)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold back Ctrl-C and termination while steps run that belong together."""
+    held = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _rename_exchange(first: Path, second: Path) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    renameat2 = getattr(libc, "renameat2", None)
+    if renameat2 is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    if renameat2(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(first), None, str(second))
+
+
+def _rename_thrice(first: Path, second: Path) -> None:
+    aside = aside_name(second)
+    os.rename(first, aside)
+    os.rename(second, first)
+    os.rename(aside, second)

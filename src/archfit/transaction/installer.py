@@ -1,0 +1,152 @@
+"""uv, the installer: resolve to a lock with hashes and sizes, then install exactly that."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from archfit.errors import ApplyError, ObserveError
+
+
+@dataclass(frozen=True, slots=True)
+class LockedPackage:
+    """One package of a resolution: `current` is what is installed now, `wheel_bytes` what would be loaded."""
+
+    name: str
+    current: str | None
+    wanted: str
+    wheel_bytes: int | None
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A resolution: the whole lock file (PEP 751) and what it changes in the environment it was made for."""
+
+    text: str
+    changes: tuple[LockedPackage, ...]
+
+    @property
+    def download_bytes(self) -> int | None:
+        """Bytes of all wheels that change; None if the index does not tell one of the sizes."""
+        sizes = [c.wheel_bytes for c in self.changes]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
+
+
+def uv_path() -> str:
+    """The uv that came with archfit, whatever is on PATH."""
+    from uv import find_uv_bin
+
+    return find_uv_bin()
+
+
+def resolve(
+    python: Path,
+    specs: Sequence[str],
+    installed: Mapping[str, str],
+    index: str | None = None,
+    reinstall: Iterable[str] = (),
+) -> Lock:
+    """Ask the real resolver what installing `specs` means for `python`; nothing of the environment is written.
+
+    `installed` (name to version) are preferences: what can stay, stays. `index` replaces the default package index.
+    `reinstall` names packages that change even at the same version, because another build of it is wanted.
+
+    Raises:
+        ObserveError: no network, no such version, or the requirements contradict each other; carries uv's last words.
+    """
+    with tempfile.TemporaryDirectory(prefix="archfit-") as scratch:
+        wishes, lock = Path(scratch, "wishes.txt"), Path(scratch, "pylock.toml")
+        wishes.write_text("\n".join(specs) + "\n", "utf-8")
+        lock.write_text(_preferences(installed), "utf-8")
+        command = ["pip", "compile", str(wishes), "--python", str(python), "--format", "pylock.toml", "-o", str(lock)]
+        command += ["--quiet", "--no-header", *(["--index-url", index] if index else [])]
+        done = _run(command)
+        if done.returncode != 0:
+            raise ObserveError("resolve-failed", specs=" ".join(specs), cause=_last_words(done.stderr))
+        text = lock.read_text("utf-8")
+    return Lock(text, tuple(_changes(tomllib.loads(text)["packages"], installed, frozenset(reinstall))))
+
+
+def install(python: Path, lock: Lock, *, reinstall: Iterable[str] = (), talk: bool = False) -> None:
+    """Install a lock into the environment of `python`; hashes are checked by uv.
+
+    `talk` lets uv draw its progress bars on this terminal.
+
+    Raises:
+        ApplyError: uv failed; carries its last words.
+    """
+    with tempfile.TemporaryDirectory(prefix="archfit-") as scratch:
+        path = Path(scratch, "pylock.toml")
+        path.write_text(lock.text, "utf-8")
+        command = ["pip", "install", "--python", str(python), "-r", str(path)]
+        for name in reinstall:
+            command += ["--reinstall-package", name]
+        done = _run(command, talk=talk)
+    if done.returncode != 0:
+        raise ApplyError("install-failed", cause=_last_words(done.stderr))
+
+
+def create_environment(folder: Path, python: str, specs: Sequence[str], *, talk: bool = False) -> None:
+    """A new virtual environment with `specs` in it.
+
+    Raises:
+        ApplyError: uv failed; carries its last words.
+    """
+    wanted = ["pip", "install", "--python", str(folder / "bin/python"), *specs]
+    for command in (["venv", "--quiet", "--python", python, str(folder)], wanted):
+        done = _run(command, talk=talk and command is wanted)
+        if done.returncode != 0:
+            raise ApplyError("install-failed", cause=_last_words(done.stderr))
+
+
+def find_python(request: str) -> Path | None:
+    """An interpreter on this machine, such as ``3.12``; None if there is none."""
+    done = _run(["python", "find", "--no-project", "--no-python-downloads", request])
+    return Path(done.stdout.strip()) if done.returncode == 0 and done.stdout.strip() else None
+
+
+def cache_folder() -> Path:
+    """Where uv keeps what it has downloaded."""
+    return Path(_run(["cache", "dir"]).stdout.strip() or "~/.cache/uv").expanduser()
+
+
+def _run(arguments: Sequence[str], *, talk: bool = False) -> subprocess.CompletedProcess[str]:
+    show = talk and sys.stderr.isatty()
+    return subprocess.run(
+        [uv_path(), *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=None if show else subprocess.PIPE,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+
+
+def _preferences(installed: Mapping[str, str]) -> str:
+    rows = (f'[[packages]]\nname = "{name}"\nversion = "{version}"\n' for name, version in sorted(installed.items()))
+    return 'lock-version = "1.0"\ncreated-by = "archfit"\n' + "".join(rows)
+
+
+def _changes(
+    packages: Iterable[dict[str, Any]], installed: Mapping[str, str], reinstall: frozenset[str]
+) -> Iterable[LockedPackage]:
+    for package in packages:
+        name, version = package["name"], package.get("version", "?")
+        current = installed.get(name)
+        if current == version and name not in reinstall:
+            continue
+        wheel = next(iter(package.get("wheels", ())), None) or package.get("sdist") or {}
+        yield LockedPackage(name, current, version, wheel.get("size"), wheel.get("hashes", {}).get("sha256"))
+
+
+def _last_words(stderr: str | None) -> str:
+    lines = [line.strip() for line in (stderr or "").splitlines() if line.strip()]
+    return " ".join(lines)[-600:] or "uv said nothing"

@@ -1,0 +1,183 @@
+"""What was done to one environment, on the disk before it is done.
+
+Beside the environment ``live`` stands ``live.archfit/`` with the journal, the lock and the upgrade records; states that
+are not live stand as ``live.archfit-N``. A state is known by the inode of its folder, so no rename can confuse the history.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from archfit.errors import ApplyError
+from archfit.transaction.tree import identity
+
+_FINAL = frozenset({"done", "aborted"})
+
+
+@dataclass(frozen=True, slots=True)
+class StateRecord:
+    """One state of the environment: `path` is where it stands now, None if it was removed; `live` if it is in place."""
+
+    id: int
+    label: str
+    time: str
+    why: str
+    path: Path | None
+    live: bool
+    verified: str
+    record: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The states of one environment, oldest first, and what was done, in order."""
+
+    root: Path
+    states: tuple[StateRecord, ...]
+    entries: tuple[dict[str, Any], ...]
+
+    @property
+    def live(self) -> StateRecord | None:
+        """The state in place."""
+        return next((s for s in self.states if s.live), None)
+
+    def previous(self) -> StateRecord | None:
+        """The state that was live before this one."""
+        switches = [e for e in self.entries if e["event"] == "done"]
+        known = {s.id: s for s in self.states if s.path and not s.live}
+        return next((known[e["from"]] for e in reversed(switches) if e["from"] in known), None)
+
+
+class Journal:
+    """Append-only lines of JSON beside the environment."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.folder = root.with_name(root.name + ".archfit")
+        self.path = self.folder / "journal.jsonl"
+
+    def create(self) -> None:
+        """Make the folder; version control ignores it."""
+        self.folder.mkdir(exist_ok=True)
+        ignore = self.folder / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", "utf-8")
+
+    def append(self, event: str, **values: object) -> None:
+        """Write one line and wait until it is on the disk."""
+        line = json.dumps({"event": event, "time": _now(), **values}, ensure_ascii=False) + "\n"
+        with self.path.open("ab") as file:
+            if file.tell() and not self._ends_clean():
+                file.write(b"\n")  # a line that a power cut left half written stays a line of its own
+            file.write(line.encode())
+            file.flush()
+            os.fsync(file.fileno())
+
+    def entries(self) -> tuple[dict[str, Any], ...]:
+        """All whole lines, oldest first; a cut line is passed over, for its step did not begin."""
+        try:
+            text = self.path.read_text("utf-8", "replace")
+        except FileNotFoundError:
+            return ()
+        return tuple(entry for line in text.splitlines() if (entry := _decode(line)))
+
+    def state_path(self, state: int) -> Path:
+        """Where a state stands while it is not live."""
+        return self.root.with_name(f"{self.root.name}.archfit-{state}")
+
+    def record_path(self, state: int) -> Path:
+        """Where the upgrade record of the change that made `state` is kept."""
+        return self.folder / f"record-{state}.md"
+
+    def unfinished(self) -> dict[str, Any] | None:
+        """The first line of the change that has no end, if there is one."""
+        opened: dict[str, Any] | None = None
+        for entry in self.entries():
+            if entry["event"] == "begin":
+                opened = entry
+            elif entry["event"] in _FINAL:
+                opened = None
+        return opened
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the environment for this process.
+
+        Raises:
+            ApplyError: another archfit holds it; names the owner.
+        """
+        self.create()
+        with (self.folder / "lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                file.seek(0)
+                raise ApplyError("locked", target=self.root, owner=file.read().strip() or "?") from error
+            file.seek(0)
+            file.truncate()
+            file.write(f"pid {os.getpid()} on {socket.gethostname()}")
+            file.flush()
+            yield
+
+    def _ends_clean(self) -> bool:
+        with self.path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) == b"\n"
+
+
+def read_history(root: Path) -> History:
+    """All states and events of one environment; empty for one that archfit never changed."""
+    journal = Journal(root)
+    entries = journal.entries()
+    places = {identity(path): path for path in _state_folders(root)}
+    current = identity(root)
+    lived = {entry[key] for entry in entries if entry["event"] == "done" for key in ("id", "from")}
+    states = []
+    for entry in entries:
+        if entry["event"] == "state":
+            live = entry["inode"] == current
+            if not live and entry["id"] not in lived:
+                continue  # it was made and cut off before it went live
+            record = journal.record_path(entry["id"])
+            states.append(
+                StateRecord(
+                    id=entry["id"],
+                    label=entry["label"],
+                    time=entry["time"],
+                    why=entry.get("why", ""),
+                    path=root if live else places.get(entry["inode"]),
+                    live=live,
+                    verified=entry.get("verified", ""),
+                    record=record if record.exists() else None,
+                )
+            )
+    return History(root, tuple(states), entries)
+
+
+def _state_folders(root: Path) -> list[Path]:
+    return [p for p in root.parent.glob(f"{_escape(root.name)}.archfit-*") if p.is_dir()]
+
+
+def _escape(name: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+
+
+def _decode(line: str) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) and "event" in entry else None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,99 @@
+"""A folder as a whole: clone it with hard links, know whether it changed, remove it."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+# The environment's own lock belongs to installers at work in the live tree, not to its copies.
+_NOT_CLONED = frozenset({".lock"})
+_NO_LINK = frozenset({errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EXDEV, errno.EACCES})
+
+
+def clone_tree(source: Path, target: Path) -> None:
+    """Make `target` a copy of `source` whose files are hard links: nothing is copied, both see the same bytes.
+
+    Safe as long as whoever changes the clone replaces files and never writes into them; installers do. Where the file
+    system refuses a link, that file is copied. Modes and times of folders are kept.
+
+    Raises:
+        OSError: a folder or file could not be made; what was made so far stays.
+    """
+    target.mkdir()
+    for entry in os.scandir(source):
+        copy = target / entry.name
+        if entry.is_symlink():
+            copy.symlink_to(os.readlink(entry.path))  # noqa: PTH115 - the text of the link, as it is
+        elif entry.is_dir():
+            clone_tree(Path(entry.path), copy)
+        elif entry.name not in _NOT_CLONED:
+            _link(entry.path, copy)
+    shutil.copystat(source, target)
+
+
+def _link(source: str, copy: Path) -> None:
+    try:
+        os.link(source, copy)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        shutil.copy2(source, copy, follow_symlinks=False)
+
+
+def fingerprint(root: Path) -> str:
+    """A hash over path, mode, size, time and link text of everything below `root`; contents are not read.
+
+    A file that is replaced or written to changes it. Times of folders are left out: a folder is what is in it.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for line in _describe(root, ""):
+        digest.update(line)
+    return digest.hexdigest()
+
+
+def _describe(folder: Path, prefix: str) -> Iterator[bytes]:
+    for entry in sorted(os.scandir(folder), key=lambda e: e.name):
+        name = prefix + entry.name
+        if entry.name in _NOT_CLONED and not prefix:
+            continue
+        if entry.is_symlink():
+            yield os.fsencode(f"l {name} {os.readlink(entry.path)}\0")  # noqa: PTH115
+        elif entry.is_dir():
+            yield os.fsencode(f"d {name}\0")
+            yield from _describe(Path(entry.path), name + "/")
+        else:
+            status = entry.stat(follow_symlinks=False)
+            yield os.fsencode(f"f {name} {status.st_mode:o} {status.st_size} {status.st_mtime_ns}\0")
+
+
+def remove_tree(root: Path) -> None:
+    """Remove a folder; it is fine if it is gone already."""
+    if not os.path.lexists(root):
+        return
+    shutil.rmtree(root)
+
+
+def identity(root: Path) -> int | None:
+    """What tells one folder from its siblings whatever it is called: its inode; None where nothing is."""
+    try:
+        return os.lstat(root).st_ino
+    except FileNotFoundError:
+        return None
+
+
+def shared_path_leaks(clone: Path) -> tuple[str, ...]:
+    """Scripts and path files of the clone that carry the clone's own path: they would break after the exchange."""
+    needle = os.fsencode(str(clone))
+    suspects = [*(clone / "bin").glob("*"), *clone.glob("lib/python*/site-packages/*.pth")]
+    return tuple(
+        str(path.relative_to(clone))
+        for path in sorted(suspects)
+        if path.is_file() and not path.is_symlink() and needle in path.read_bytes()[:_SCRIPT_BYTES]
+    )
+
+
+_SCRIPT_BYTES = 1 << 16

@@ -1,0 +1,237 @@
+"""Fatbins: made by the real tools, made by hand, and broken in every way that has a name."""
+
+from __future__ import annotations
+
+import random
+import struct
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from archfit.arch import Target
+from archfit.binary.elf import Read, parse_sections
+from archfit.binary.fatbin import CONTAINER_START, parse_fatbin, walk_packed, walk_scattered
+from archfit.errors import FormatError
+from archfit.model import CodeObject
+
+DATA = Path(__file__).parents[1] / "data"
+SASS, PTX, LTO, CONCATENATED = 0x02, 0x01, 0x08, 0x100
+ARCH_SPECIFIC, FAMILY, LZ4, ZSTD = 0x100000, 0x200000, 0x2000, 0x8000
+
+
+def reader(data: bytes) -> Read:
+    return lambda offset, size: data[offset : offset + size]
+
+
+def section(library: str, name: str = ".nv_fatbin") -> bytes:
+    data = (DATA / library).read_bytes()
+    found = next(s for s in parse_sections(reader(data)) if s.name == name)
+    return data[found.offset : found.offset + found.size]
+
+
+def entry(
+    kind: int = SASS, arch: int = 90, payload: int = 8192, flags: int = 0x11, version: tuple[int, int] = (1, 8)
+) -> bytes:
+    """An entry without extension: header, then `payload` bytes."""
+    header = (kind, 0x0101, 64, payload, 0, 0, version[1], version[0], arch, 0, 0, flags, 0, 0)
+    return struct.pack("<HHIQIIHHIIIQQQ", *header) + bytes(payload)
+
+
+def concatenated(*subheaders: bytes, count: int | None = None) -> bytes:
+    """An entry of kind 0x100: the sub-headers stand in its extension, 64 bytes of payload follow."""
+    extension = struct.pack("<II", len(subheaders) if count is None else count, 8) + b"".join(subheaders)
+    outer = (CONCATENATED, 0x0101, 64 + len(extension), 64, 60, 0x40, 1, 0, 0, 0, 0, ZSTD | 0x11, 0, 9000)
+    return struct.pack("<HHIQIIHHIIIQQQ", *outer) + extension + bytes(64)
+
+
+def container(*entries: bytes) -> bytes:
+    body = b"".join(entries)
+    return CONTAINER_START + struct.pack("<Q", len(body)) + body
+
+
+def parse(data: bytes) -> list[CodeObject]:
+    return list(parse_fatbin(reader(data), 0, len(data))[0])
+
+
+def walk(data: bytes) -> list[list[str]]:
+    return [[str(o.target) for o in objects] for objects in walk_packed(reader(data), 0, len(data))]
+
+
+# --- what the real tools make ----------------------------------------------------------------------------------------
+
+
+def test_a_cubin_and_its_ptx() -> None:
+    assert parse(section("libsm_90_compute_90.so")) == [
+        CodeObject("ptx", Target.parse("compute_90"), isa="9.0", compression="zstd", has_kernels=True),
+        CodeObject("sass", Target.parse("sm_90"), isa=None, compression=None, has_kernels=True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("library", "compression"), [("libsm_90.so", {None}), ("liblz4.so", {"lz4"}), ("libzstd.so", {"zstd"})]
+)
+def test_compression(library: str, compression: set[str | None]) -> None:
+    assert {o.compression for o in parse(section(library))} == compression
+
+
+def test_concatenated_entries_of_cuda_13_5() -> None:
+    assert walk(section("libconcatenated.so")) == [["compute_80", "sm_80", "sm_90", "sm_100", "sm_120", "sm_120a"]]
+
+
+@pytest.mark.parametrize("library", ["libtiny.so", "libtiny_12_4.so"])
+def test_the_smallest_kernel_is_a_kernel(library: str) -> None:
+    assert [str(o.target) for o in parse(section(library)) if not o.has_kernels] == []
+
+
+@pytest.mark.parametrize("library", ["libonly_empty.so", "libempty_12_4.so", "libempty.so"])
+def test_a_unit_without_device_code_has_no_kernels(library: str) -> None:
+    assert [str(o.target) for o in parse(section(library)) if o.kind == "sass" and o.has_kernels] == []
+
+
+def test_every_translation_unit_has_its_container() -> None:
+    assert walk(section("libpartial.so")) == [["sm_80", "sm_90", "sm_120"], ["sm_80", "sm_90"]]
+
+
+def test_relocatable_code_is_one_container_per_unit() -> None:
+    assert walk(section("liblinked.so", "__nv_relfatbin")) == [["sm_80", "sm_120"]] * 2
+
+
+# --- made by hand ----------------------------------------------------------------------------------------------------
+
+KINDS = [
+    (0x01, "ptx", "compute_90"),
+    (0x02, "sass", "sm_90"),
+    (0x04, "sass", "sm_90"),
+    (0x08, "lto", "None"),
+    (0x10, "unknown", "None"),
+    (0x20, "unknown", "None"),
+    (0x40, "ptx", "compute_90"),
+    (0x80, "tile", "None"),
+    (0x200, "unknown", "None"),
+]
+
+
+@pytest.mark.parametrize(("number", "kind", "target"), KINDS)
+def test_kind(number: int, kind: str, target: str) -> None:
+    (code,) = parse(container(entry(number)))
+    assert (code.kind, str(code.target)) == (kind, target)
+
+
+@pytest.mark.parametrize(
+    ("arch", "flags", "target"),
+    [
+        (75, 0, "sm_75"),
+        (90, ARCH_SPECIFIC, "sm_90a"),
+        (100, FAMILY, "sm_100f"),
+        (103, FAMILY, "sm_103f"),
+        (120, ARCH_SPECIFIC | ZSTD, "sm_120a"),
+        (121, 0x1000011, "sm_121"),
+    ],
+)
+def test_target_from_number_and_flags(arch: int, flags: int, target: str) -> None:
+    assert [str(o.target) for o in parse(container(entry(arch=arch, flags=flags)))] == [target]
+
+
+@pytest.mark.parametrize("isa", ["7.8", "8.4", "9.0", "9.10"])
+def test_the_ptx_isa_stands_in_the_header(isa: str) -> None:
+    major, minor = map(int, isa.split("."))
+    assert [o.isa for o in parse(container(entry(PTX, version=(major, minor))))] == [isa]
+
+
+def test_concatenated_entries_are_listed_one_by_one() -> None:
+    outer = concatenated(entry(arch=80, payload=0), entry(PTX, 90, 0, version=(9, 4)), entry(arch=120, payload=0))
+    parsed = parse(container(entry(arch=75), outer, entry(arch=86)))
+    assert [str(o.target) for o in parsed] == ["sm_75", "sm_80", "compute_90", "sm_120", "sm_86"]
+
+
+def test_an_empty_container_holds_nothing() -> None:
+    assert parse_fatbin(reader(container()), 0, 16) == ((), 16)
+
+
+def test_containers_are_aligned_to_8_with_zeros_between() -> None:
+    data = container(entry(arch=80, payload=13)) + bytes(200 + 3) + container(entry(arch=90)) + bytes(5)
+    assert walk(data) == [["sm_80"], ["sm_90"]]
+
+
+@pytest.mark.parametrize("gap", [0, 1, 56, 57, 63, 64, 1000, 100_000])
+def test_scattered_containers_are_found_behind_any_other_data(gap: int) -> None:
+    noise = b"\x50\xed\x55\xba" * (gap // 4) + b"x" * (gap % 4)
+    data = noise + container(entry(arch=80)) + noise + container(entry(arch=90)) + noise
+    found = [[str(o.target) for o in objects] for objects in walk_scattered(reader(data), 0, len(data))]
+    assert found == [["sm_80"], ["sm_90"]]
+
+
+# --- broken ----------------------------------------------------------------------------------------------------------
+
+GOOD = container(entry(arch=80, payload=64), entry(arch=90, payload=64))
+SECOND = 16 + 64 + 64
+
+BROKEN = {
+    "cut in the container header": (GOOD[:15], "file-cut", 0),
+    "wrong magic": (b"\0" + GOOD[1:], "fatbin-magic", 0),
+    "wrong version": (GOOD[:4] + b"\2" + GOOD[5:], "fatbin-magic", 0),
+    "wrong header size": (GOOD[:6] + b"\x18" + GOOD[7:], "fatbin-magic", 0),
+    "container longer than its section": (GOOD[:8] + struct.pack("<Q", 257) + GOOD[16:], "fatbin-length", 8),
+    "container cut": (GOOD[:-1], "fatbin-length", 8),
+    "entry header cut by the end of the container": (container(entry(payload=64)[:63]), "file-cut", 16),
+    "entry header smaller than 64": (GOOD[:20] + b"\x3f" + GOOD[21:], "fatbin-entry", 20),
+    "second entry header of size 0": (GOOD[: SECOND + 4] + bytes(4) + GOOD[SECOND + 8 :], "fatbin-entry", SECOND + 4),
+    "payload longer than the container": (GOOD[: SECOND + 8] + b"\x48" + GOOD[SECOND + 9 :], "fatbin-length", 280),
+    "payload of 2**64 bytes": (container(entry(payload=64)[:8] + b"\xff" * 8 + bytes(112)), "fatbin-length", 2**64 + 79),
+    "concatenated: more sub-headers than room": (container(concatenated(entry(payload=0), count=2)), "fatbin-entry", 152),
+    "concatenated: extension cut": (container(concatenated()[:70] + bytes(2)), "fatbin-length", 152),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_fatbin_says_what_and_where(name: str) -> None:
+    data, key, offset = BROKEN[name]
+    with pytest.raises(FormatError) as error:
+        parse(data)
+    assert (error.value.key, error.value.values["offset"]) == (key, offset)
+
+
+def test_other_data_between_packed_containers_is_an_error_with_its_offset() -> None:
+    with pytest.raises(FormatError) as error:
+        walk(GOOD + bytes(8) + b"surprise" + GOOD)
+    assert error.value.values == {"offset": len(GOOD) + 8, "found": b"surprise".hex(" ")}
+
+
+REAL = section("libconcatenated.so")
+
+
+def test_every_way_to_cut_a_container_is_a_format_error() -> None:
+    for size in range(1, len(REAL)):
+        with pytest.raises(FormatError):
+            walk(REAL[:size])
+
+
+def test_every_single_altered_byte_is_read_or_refused() -> None:
+    chance = random.Random(1)
+    for position in range(len(REAL)):
+        _read_or_refuse(REAL[:position] + bytes([chance.randrange(256)]) + REAL[position + 1 :])
+
+
+@settings(deadline=None, max_examples=300, derandomize=True, database=None)
+@given(st.lists(st.tuples(st.integers(0, len(REAL) - 1), st.binary(min_size=1, max_size=8)), min_size=1, max_size=6))
+def test_any_damage_is_read_or_refused(damage: list[tuple[int, bytes]]) -> None:
+    data = bytearray(REAL)
+    for position, new in damage:
+        data[position : position + len(new)] = new
+    _read_or_refuse(bytes(data))
+
+
+@settings(deadline=None, max_examples=300, derandomize=True, database=None)
+@given(st.binary(max_size=400))
+def test_any_bytes_after_a_container_start_are_read_or_refused(noise: bytes) -> None:
+    _read_or_refuse(CONTAINER_START + struct.pack("<Q", len(noise)) + noise)
+
+
+def _read_or_refuse(data: bytes) -> None:
+    for found in (walk_packed, walk_scattered):
+        try:
+            list(found(reader(data), 0, len(data)))
+        except FormatError as error:
+            assert isinstance(error.values["offset"], int)

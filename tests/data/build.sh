@@ -1,0 +1,139 @@
+#!/usr/bin/env bash
+# Make the libraries beside this script. README.md says what each one is for.
+#
+# usage: tests/data/build.sh
+#
+# Needs nvcc 13.0, gcc, strip and pip. What no nvcc 13.0 can make comes from two PyPI packages, put into a folder that is
+# deleted at the end: ptxas 12.4 (targets before 7.5) and fatbinary 13.5 (concatenated entries).
+set -euo pipefail
+cd "$(dirname "$0")"
+data=$PWD
+nvcc=${NVCC:-$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)}
+tools=$("$nvcc" --dryrun -c scale.cu -o /dev/null 2>&1 | sed -n 's/^#\$ _HERE_=//p')
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+python3 -m pip install --quiet --no-deps --target "$work/cu12" nvidia-cuda-nvcc-cu12==12.4.131
+python3 -m pip install --quiet --no-deps --target "$work/cu13" nvidia-cuda-nvcc==13.5.37
+ptxas12=$work/cu12/nvidia/cuda_nvcc/bin/ptxas
+fatbinary13_5=$work/cu13/nvidia/cu13/bin/fatbinary
+"$nvcc" --version | grep -q 'release 13.0' || { echo "nvcc 13.0 expected" >&2; exit 1; }
+
+small=(-Wl,-z,noseparate-code -Wl,-z,max-page-size=4096 -Wl,--build-id=none)
+object=(-c -Xcompiler -fPIC -std=c++17)
+
+sass() { for target in "$@"; do echo "-gencode arch=compute_$target,code=sm_$target"; done; }
+ptx() { for target in "$@"; do echo "-gencode arch=compute_$target,code=compute_$target"; done; }
+
+# compile NAME SOURCE OPTION...: one object file
+compile() { "$nvcc" "${object[@]}" "${@:3}" "$data/$2.cu" -o "$work/$1.o"; }
+
+# library NAME OBJECT...: link and strip
+library() {
+    local objects=() name
+    for name in "${@:2}"; do objects+=("$work/$name.o"); done
+    gcc -shared "${small[@]}" "${objects[@]}" -o "$work/lib$1.so"
+    strip --remove-section=.comment "$work/lib$1.so"
+    install -m 644 "$work/lib$1.so" "$data/lib$1.so"
+}
+
+# single NAME OPTION...: a library of one translation unit
+single() { compile "$1" scale "${@:2}"; library "$1" "$1"; }
+
+# cubin12 TARGET SOURCE: one cubin of CUDA 12.4, from the PTX of nvcc 13.0 relabelled for an older target
+cubin12() {
+    "$nvcc" -ptx -arch=compute_75 "$data/$2.cu" -o "$work/$2.ptx"
+    sed "s/^\.version .*/.version 8.4/; s/^\.target .*/.target sm_$1/" "$work/$2.ptx" >"$work/$2_$1.ptx"
+    "$ptxas12" -arch="sm_$1" "$work/$2_$1.ptx" -o "$work/$2_$1.cubin"
+}
+
+# pack12 NAME SOURCE FATBINARY_OPTION... -- TARGET...: an object file with a registered container of CUDA 12.4 cubins
+pack12() {
+    local name=$1 source=$2 options=() images=()
+    shift 2
+    while [[ $1 != -- ]]; do options+=("$1"); shift; done
+    shift
+    for target in "$@"; do
+        cubin12 "$target" "$source"
+        images+=("--image3=kind=elf,sm=$target,file=$work/${source}_$target.cubin")
+    done
+    "$tools/fatbinary" -64 "${options[@]}" "${images[@]}" --embedded-fatbin="$work/$name.fatbin.c"
+    printf '#include "%s"\nconst void *%s_wrapper(void) { return &__fatDeviceText; }\n' "$name.fatbin.c" "$name" \
+        >"$work/$name.c"
+    gcc -c -fPIC -I"$work/cu12/nvidia/cuda_nvcc/include" "$work/$name.c" -o "$work/$name.o"
+}
+
+# embed NAME SECTION FILE...: an object file with these files in a section, as libraries with their own loader have them
+embed() {
+    { echo ".section $2,\"a\""; printf '.balign 8\n.incbin "%s"\n' "${@:3}"; echo '.section .note.GNU-stack,"",@progbits'; } |
+        gcc -c -x assembler - -o "$work/$1.o"
+}
+
+# one target each
+for target in 75 80 86 90 90a 100f 120 120a 121; do single "sm_$target" $(sass "$target"); done
+for target in 75 90 120; do single "compute_$target" $(ptx "$target"); done
+
+# several targets, several translation units
+single server $(sass 80 90 100 120) $(ptx 120)
+single sm_90_compute_90 $(sass 90) $(ptx 90)
+compile partial_a scale $(sass 80 90 120)
+compile partial_b shift $(sass 80 90)
+library partial partial_a partial_b
+compile optional_a scale $(sass 80 90)
+compile optional_b shift $(sass 90a)
+library optional optional_a optional_b
+compile empty_a scale $(sass 120)
+compile empty_b host_only
+library empty_unit empty_a empty_b
+library only_empty empty_b
+
+# the smallest kernels, and the same targets without a kernel
+every=(75 80 86 89 90 90a 100 103 110 120 120a 121)
+compile tiny tiny $(sass "${every[@]}")
+library tiny tiny
+compile empty host_only $(sass "${every[@]}")
+library empty empty
+pack12 tiny_12_4 tiny -- 50 60 70 75 80 86 89 90
+library tiny_12_4 tiny_12_4
+pack12 empty_12_4 host_only -- 50 60 70 75 80 86 89 90
+library empty_12_4 empty_12_4
+
+# device-linked relocatable code
+compile linked_a linked_a -rdc=true $(sass 80 120)
+compile linked_b linked_b -rdc=true $(sass 80 120)
+"$nvcc" -dlink -Xcompiler -fPIC -cudadevrt none $(sass 80 120) "$work/linked_a.o" "$work/linked_b.o" -o "$work/linked.o"
+library linked linked_a linked_b linked
+
+# CUDA 12.4: the targets of torch 2.4.1 for CUDA 12.4, then everything compressed
+pack12 torch_a scale -compress-mode=speed -- 50 60 70 75 80 86 90
+pack12 torch_b shift -compress-mode=speed -- 50 60 70 75 80 86 90
+library torch_2_4_1 torch_a torch_b
+cubin12 80 scale
+pack12 lz4 scale -compress-all -compress-mode=speed "--image3=kind=ptx,sm=80,file=$work/scale_80.ptx" -- 70 80
+library lz4 lz4
+single zstd -Xfatbin -compress-all -compress-mode=size $(sass 80 120) $(ptx 80)
+
+# concatenated entries (CUDA 13.4 and newer)
+for target in 80 90 100 120 120a; do
+    "$nvcc" -cubin -arch="sm_$target" scale.cu -o "$work/scale_$target.cubin"
+done
+"$nvcc" -ptx -arch=compute_80 scale.cu -o "$work/scale.ptx"
+"$fatbinary13_5" -64 --concat -compress-all -compress-mode=size --create="$work/concatenated.fatbin" \
+    $(for target in 80 90 100 120 120a; do echo "--image3=kind=elf,sm=$target,file=$work/scale_$target.cubin"; done) \
+    "--image3=kind=ptx,sm=80,file=$work/scale.ptx"
+embed concatenated .nv_fatbin "$work/concatenated.fatbin"
+library concatenated concatenated
+
+# code that the library itself loads: no wrapper, other data around it, one container of link-time code
+"$nvcc" -fatbin $(sass 90) scale.cu -o "$work/scale.fatbin"
+"$nvcc" -fatbin $(sass 120) shift.cu -o "$work/shift.fatbin"
+"$nvcc" -fatbin -rdc=true -gencode arch=compute_90,code=lto_90 scale.cu -o "$work/lto.fatbin"
+embed embedded .lrodata scale.cu "$work/scale.fatbin" "$work/lto.fatbin" shift.cu "$work/shift.fatbin"
+library embedded embedded
+
+# no GPU code at all
+gcc -c -fPIC -x c - -o "$work/no_gpu.o" <<<'#include <math.h>
+double half_root(double x) { return sqrt(x) / 2; }'
+gcc -shared "${small[@]}" "$work/no_gpu.o" -o "$work/libno_gpu.so" -Wl,--no-as-needed -lm
+strip --remove-section=.comment "$work/libno_gpu.so"
+install -m 644 "$work/libno_gpu.so" "$data/libno_gpu.so"

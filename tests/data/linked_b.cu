@@ -1,0 +1,2 @@
+// The other half of linked_a.cu.
+__device__ float twice(float value) { return value + value; }

@@ -3,8 +3,8 @@
 #
 # usage: tests/data/build.sh
 #
-# Needs nvcc 13.0, gcc, strip and pip. What no nvcc 13.0 can make comes from two PyPI packages, put into a folder that is
-# deleted at the end: ptxas 12.4 (targets before 7.5) and fatbinary 13.5 (concatenated entries).
+# Needs nvcc 13.0, gcc, strip and pip. What nvcc 13.0 cannot make comes from two PyPI packages, put into a folder that
+# is deleted at the end: ptxas 12.4 (targets before 7.5) and fatbinary 13.5 (concatenated entries).
 set -euo pipefail
 cd "$(dirname "$0")"
 data=$PWD
@@ -65,8 +65,11 @@ pack12() {
 
 # embed NAME SECTION FILE...: an object file with these files in a section, as libraries with their own loader have them
 embed() {
-    { echo ".section $2,\"a\""; printf '.balign 8\n.incbin "%s"\n' "${@:3}"; echo '.section .note.GNU-stack,"",@progbits'; } |
-        gcc -c -x assembler - -o "$work/$1.o"
+    {
+        echo ".section $2,\"a\""
+        printf '.balign 8\n.incbin "%s"\n' "${@:3}"
+        echo '.section .note.GNU-stack,"",@progbits'
+    } | gcc -c -x assembler - -o "$work/$1.o"
 }
 
 # one target each

@@ -4,4 +4,6 @@ __global__ void scale_kernel(float *values_N, float factor, int n) {
     if (i < n) values_N[i] *= factor;
 }
 
-extern "C" void scale(float *values_N, float factor, int n) { scale_kernel<<<(n + 255) / 256, 256>>>(values_N, factor, n); }
+extern "C" void scale(float *values_N, float factor, int n) {
+    scale_kernel<<<(n + 255) / 256, 256>>>(values_N, factor, n);
+}

@@ -4,4 +4,6 @@ __global__ void shift_kernel(float *values_N, float offset, int n) {
     if (i < n) values_N[i] += offset;
 }
 
-extern "C" void shift(float *values_N, float offset, int n) { shift_kernel<<<(n + 255) / 256, 256>>>(values_N, offset, n); }
+extern "C" void shift(float *values_N, float offset, int n) {
+    shift_kernel<<<(n + 255) / 256, 256>>>(values_N, offset, n);
+}

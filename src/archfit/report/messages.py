@@ -1,0 +1,71 @@
+"""The sentences: looked up by key in one language and filled with values."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib import resources
+from typing import Any, Literal
+
+from archfit.errors import ArchfitError, FormatError
+from archfit.model import Finding, Text
+
+Language = Literal["en", "zh"]
+
+
+def language_of(environ: Mapping[str, str]) -> Language:
+    """The language of the locale: Chinese for ``zh_*``, English for all others. `LC_ALL` beats `LC_MESSAGES` beats `LANG`."""
+    for variable in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        if value := environ.get(variable):
+            return "zh" if value.lower().startswith("zh") else "en"
+    return "en"
+
+
+class Messages:
+    """All sentences of one language."""
+
+    def __init__(self, language: Language) -> None:
+        self.language = language
+        self._table = _load(language)
+
+    def ui(self, key: str, **values: object) -> str:
+        """A sentence of the interface itself."""
+        return str(self._table["ui"][key]).format(**values)
+
+    def text(self, text: Text) -> str:
+        """The sentence of a `Text`."""
+        return str(self._table["text"][text.key]).format(**text.values)
+
+    def check(self, name: str) -> str:
+        """What a check is called."""
+        return str(self._table["check"][name])
+
+    def title(self, finding: Finding) -> str:
+        """A finding in one line."""
+        return str(self._table["finding"][finding.id]["title"]).format(**finding.values)
+
+    def detail(self, finding: Finding) -> str:
+        """A finding explained."""
+        return str(self._table["finding"][finding.id]["detail"]).format(**finding.values)
+
+    def error(self, error: ArchfitError) -> str:
+        """What went wrong, in one sentence; a format error inside another one is told by its own sentence."""
+        values = {k: self.error(v) if isinstance(v, FormatError) else v for k, v in error.values.items()}
+        return str(self._table["error"][error.key]).format(**values)
+
+    def hint(self, error: ArchfitError) -> str | None:
+        """What to try, if there is something to try."""
+        sentence = self._table["hint"].get(error.key)
+        return str(sentence).format(**error.values) if sentence else None
+
+
+@lru_cache(maxsize=2)
+def _load(language: Language) -> dict[str, Any]:
+    return tomllib.loads(resources.files(__package__).joinpath(f"{language}.toml").read_text("utf-8"))
+
+
+def default_messages() -> Messages:
+    """The sentences for whoever runs this process."""
+    return Messages(language_of(os.environ))

@@ -1,0 +1,175 @@
+"""Whole shared objects from disk: what is in every fixture, and what happens with damaged files."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from archfit.binary.library import read_library
+from archfit.errors import ExitCode, FormatError
+from archfit.model import CodeObject, Container, Library
+
+DATA = Path(__file__).parents[1] / "data"
+EVERY_13 = "sm_75 sm_80 sm_86 sm_89 sm_90 sm_90a sm_100 sm_103 sm_110 sm_120 sm_120a sm_121"
+EVERY_12 = "sm_50 sm_60 sm_70 sm_75 sm_80 sm_86 sm_89 sm_90"
+
+# file -> containers: how many of this kind, registered with the CUDA runtime or not, code objects in file order
+FIXTURES: dict[str, list[str]] = {
+    "libcompute_75.so": ["1 registered: compute_75/9.0"],
+    "libcompute_90.so": ["1 registered: compute_90/9.0"],
+    "libcompute_120.so": ["1 registered: compute_120/9.0"],
+    "libconcatenated.so": ["1 registered: compute_80/9.0 sm_80 sm_90 sm_100 sm_120 sm_120a"],
+    "libembedded.so": ["1 own: sm_90", "1 own: lto", "1 own: sm_120"],
+    "libempty.so": [f"1 registered: {EVERY_13}"],
+    "libempty_12_4.so": [f"1 registered: {EVERY_12}"],
+    "libempty_unit.so": ["1 registered: sm_120", "1 registered: sm_75 compute_75/9.0"],
+    "liblinked.so": ["1 registered: sm_80 sm_120"],
+    "liblz4.so": ["1 registered: compute_80/8.4 sm_70 sm_80"],
+    "libno_gpu.so": [],
+    "libonly_empty.so": ["1 registered: sm_75 compute_75/9.0"],
+    "liboptional.so": ["1 registered: sm_80 sm_90", "1 registered: sm_90a"],
+    "libpartial.so": ["1 registered: sm_80 sm_90 sm_120", "1 registered: sm_80 sm_90"],
+    "libserver.so": ["1 registered: sm_80 sm_90 sm_100 compute_120/9.0 sm_120"],
+    "libsm_75.so": ["1 registered: sm_75"],
+    "libsm_80.so": ["1 registered: sm_80"],
+    "libsm_86.so": ["1 registered: sm_86"],
+    "libsm_90.so": ["1 registered: sm_90"],
+    "libsm_90_compute_90.so": ["1 registered: compute_90/9.0 sm_90"],
+    "libsm_90a.so": ["1 registered: sm_90a"],
+    "libsm_100f.so": ["1 registered: sm_100f"],
+    "libsm_120.so": ["1 registered: sm_120"],
+    "libsm_120a.so": ["1 registered: sm_120a"],
+    "libsm_121.so": ["1 registered: sm_121"],
+    "libtiny.so": [f"1 registered: {EVERY_13}"],
+    "libtiny_12_4.so": [f"1 registered: {EVERY_12}"],
+    "libtorch_2_4_1.so": ["2 registered: sm_50 sm_60 sm_70 sm_75 sm_80 sm_86 sm_90"],
+    "libzstd.so": ["1 registered: compute_80/9.0 sm_80 sm_120"],
+}
+
+
+def render_container(container: Container) -> str:
+    owner = "registered" if container.registered else "own"
+    return f"{container.count} {owner}: " + " ".join(map(render_object, container.objects))
+
+
+def render_object(code: CodeObject) -> str:
+    return f"{code.target}/{code.isa}" if code.isa else str(code.target or code.kind)
+
+
+@pytest.mark.parametrize("name", FIXTURES)
+def test_containers_of(name: str) -> None:
+    assert [render_container(c) for c in read_library(DATA / name).containers] == FIXTURES[name]
+
+
+def test_every_fixture_is_listed_here() -> None:
+    assert {path.name for path in DATA.glob("*.so")} == set(FIXTURES)
+
+
+def test_a_library_without_gpu_code() -> None:
+    path = DATA / "libno_gpu.so"
+    assert read_library(path, "mylib/libno_gpu.so") == Library(
+        path="mylib/libno_gpu.so",
+        size_bytes=path.stat().st_size,
+        needed=("libm.so.6", "libc.so.6"),
+        containers=(),
+    )
+
+
+def test_the_name_is_the_path_unless_told() -> None:
+    path = DATA / "libsm_90.so"
+    assert read_library(path).path == str(path)
+    assert read_library(path, "torch/lib/libsm_90.so").name == "libsm_90.so"
+
+
+def test_what_is_no_library_is_named_in_the_error(tmp_path: Path) -> None:
+    path = tmp_path / "libcudart.so"
+    path.write_text("INPUT ( libcudart.so.12 ) /* a linker script, as toolkits install them instead of a link */\n")
+    with pytest.raises(FormatError) as error:
+        read_library(path, "lib/libcudart.so")
+    cause = error.value.values["cause"]
+    assert isinstance(cause, FormatError)
+    assert (error.value.key, error.value.values["path"], cause.key) == (
+        "library-unreadable",
+        "lib/libcudart.so",
+        "not-elf",
+    )
+    assert error.value.exit_code is ExitCode.UNDECIDED
+
+
+def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_library(tmp_path / "libmissing.so")
+
+
+@pytest.mark.parametrize("name", ["libsm_90.so", "libmissing.so"])
+def test_no_file_stays_open(name: str) -> None:
+    before = os.listdir("/proc/self/fd")
+    with suppress(FileNotFoundError):
+        read_library(DATA / name)
+    assert os.listdir("/proc/self/fd") == before
+
+
+# --- damage ----------------------------------------------------------------------------------------------------------
+
+SMALL = (DATA / "libconcatenated.so").read_bytes()
+TABLE = int.from_bytes(SMALL[40:48], "little")
+FATBIN = SMALL.index(bytes.fromhex("50ed55ba01001000"))
+HUGE = [b"\xff" * 8, b"\xff" * 7 + b"\x7f", b"\0" * 7 + b"\x80", b"\0" * 4 + b"\1\0\0\0"]
+"""2**64 - 1, 2**63 - 1, 2**63 and 2**32: sizes and offsets that no file has."""
+
+
+def read_damaged(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    causes: list[object] = []
+    try:
+        read_library(path)
+    except FormatError as error:
+        causes.append(error.values["cause"])
+    assert [c for c in causes if not (isinstance(c, FormatError) and isinstance(c.values["offset"], int))] == []
+
+
+@pytest.mark.parametrize("size", [0, 1, 63, 64, FATBIN + 8, FATBIN + 100, TABLE, TABLE + 64, len(SMALL) - 1])
+def test_a_cut_file_is_refused(tmp_path: Path, size: int) -> None:
+    (tmp_path / "libcut.so").write_bytes(SMALL[:size])
+    with pytest.raises(FormatError) as error:
+        read_library(tmp_path / "libcut.so")
+    assert error.value.key == "library-unreadable"
+
+
+@pytest.mark.parametrize("value", HUGE)
+def test_impossible_numbers_in_headers_are_read_or_refused(tmp_path: Path, value: bytes) -> None:
+    fields = [32, 40, *range(TABLE, len(SMALL) - 7, 8), *range(FATBIN, FATBIN + 200, 8)]
+    for field in fields:
+        read_damaged(tmp_path / "libdamaged.so", SMALL[:field] + value + SMALL[field + 8 :])
+
+
+@pytest.mark.parametrize("value", HUGE)
+def test_an_impossible_section_count_is_refused(tmp_path: Path, value: bytes) -> None:
+    """With a count of 0 in the ELF header, the real one stands in the size of section 0."""
+    data = SMALL[:60] + bytes(2) + SMALL[62 : TABLE + 32] + value + SMALL[TABLE + 40 :]
+    read_damaged(tmp_path / "libdamaged.so", data)
+
+
+PLACES = st.one_of(
+    st.integers(0, 63), st.integers(TABLE, len(SMALL) - 1), st.integers(FATBIN, FATBIN + 300), st.integers(0, TABLE)
+)
+
+
+@settings(
+    deadline=None,
+    max_examples=300,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(damage=st.lists(st.tuples(PLACES, st.binary(min_size=1, max_size=8)), min_size=1, max_size=4))
+def test_any_damage_is_read_or_refused(tmp_path: Path, damage: list[tuple[int, bytes]]) -> None:
+    data = bytearray(SMALL)
+    for position, new in damage:
+        data[position : position + len(new)] = new
+    read_damaged(tmp_path / "libdamaged.so", bytes(data))

@@ -44,6 +44,7 @@ VERDICTS = {
     "liblz4.so": "               -   n   c   n   c   j   c   j   j    j    j    j    j",
     "libzstd.so": "              -   -   -   n   c   j   c   j   j    j    j    n    c",
     "libconcatenated.so": "      -   -   -   n   c   j   c   n   n    c    j    n    c",
+    "libconcatenated_named.so": "-   -   -   n   c   j   c   n   n    c    j    n    c",
     "libtiny.so": "              -   -   n   n   n   -   n   n   n    n    n    n    n",
     "libtiny_12_4.so": "         c   n   n   n   n   -   n   n   -    -    -    -    -",
     "libembedded.so": "          -   -   -   -   -   -   -   n   -    -    -    n    c",

@@ -18,6 +18,10 @@ from typing import Any
 CATALOG = Path(__file__).parents[1] / "src/archfit/catalog"
 
 
+# Chips, memory sizes and internal names: not what a person or a driver calls a GPU.
+_JUNK = re.compile(r"G[A-Z]\d|\d+GB|Initial DevID|.*\bSKU\b")
+
+
 class Sources:
     """Sources are long and repeat; rows carry an index into one list."""
 
@@ -132,7 +136,7 @@ def pack_gpus(facts: dict[str, Any]) -> dict[str, Any]:
     chips: dict[str, set[str]] = {}
     for row in facts["pci"]:
         for name in split_names(row["marketing"] or ""):
-            if name and name.lower() not in known and not re.match(r"G[A-Z]\d|\d+GB", name):
+            if re.search(r"\d", name) and name.lower() not in known and not _JUNK.match(name):
                 chips.setdefault(name, set()).add(row["compute_capability"])
     source = sources.index(facts["pci"][0]["source"])
     others = [

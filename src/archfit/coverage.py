@@ -91,7 +91,7 @@ def _weigh(required: list[tuple[Container, Verdict]]) -> Verdict:
     for container, verdict in required:
         counts[verdict] += container.count
     if Verdict.NONE not in counts:
-        return counts.most_common(1)[0][0]
+        return max(counts, key=lambda v: (counts[v], _BEST_FIRST.index(v)))  # a tie counts as the worse one
     return Verdict.NONE if len(counts) == 1 else Verdict.PARTIAL
 
 

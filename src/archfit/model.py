@@ -6,11 +6,12 @@ Facts of the world that may be out of reach are `Known` or `Unknown`, never ``No
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Generic, Literal, Self, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar
 
 from archfit.arch import ComputeCapability, CudaVersion, Target, Verdict
 
@@ -33,6 +34,17 @@ class Unknown:
 
     reason: str
     tried: tuple[str, ...] = ()
+
+
+Values = Mapping[str, "str | Text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A sentence to be: a key of the texts and what fills it, which may be another sentence."""
+
+    key: str
+    values: Values = field(default_factory=dict)
 
 
 # --- GPU code --------------------------------------------------------------------------------------------------------
@@ -192,7 +204,7 @@ class Environment:
     chosen: str
     interpreter: Known[Interpreter] | Unknown
     distributions: tuple[Distribution, ...]
-    unreadable: tuple[tuple[str, str], ...]
+    unreadable: tuple[tuple[str, Text], ...]
     torch_cuda: Known[CudaVersion] | Unknown
     gpus: Known[tuple[Gpu, ...]] | Unknown
     driver: Known[Driver] | Unknown
@@ -201,6 +213,15 @@ class Environment:
     def distribution(self, name: str) -> Distribution | None:
         """The installed package of this normalised name."""
         return next((d for d in self.distributions if d.name == name), None)
+
+    def command(self, verb: str) -> str:
+        """``archfit upgrade /path --gpu 'RTX 5090'``: the verb for this target with what was pretended."""
+        words = ["archfit", verb, str(self.root)]
+        for gpu in self.devices:
+            words += ["--gpu", gpu.name] if gpu.pretended else []
+        if isinstance(self.driver, Known) and self.driver.value.source.startswith("--driver"):
+            words += ["--driver", str(self.driver.value.release)]
+        return shlex.join(words)
 
     @property
     def devices(self) -> tuple[Gpu, ...]:
@@ -241,14 +262,6 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
-    """A sentence to be: a key of the texts and what fills it."""
-
-    key: str
-    values: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class Fact:
     """One piece of evidence: what was read, and where."""
 
@@ -266,7 +279,7 @@ class Finding:
     id: str
     severity: Severity
     subject: str
-    values: Mapping[str, str]
+    values: Values
     evidence: tuple[Fact, ...] = ()
     fix: str = ""
 
@@ -398,3 +411,51 @@ class Verification:
         """True if something was proven and nothing failed."""
         states = {e.status for e in self.evidence}
         return Proof.FAILED not in states and Proof.PASSED in states
+
+
+# --- change ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LockedPackage:
+    """One package of a resolution: `current` is what is installed now, `wheel_bytes` what would be loaded."""
+
+    name: str
+    current: str | None
+    wanted: str
+    wheel_bytes: int | None
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StateRecord:
+    """One state of the environment: `path` is where it stands now, None if it was removed; `live` if it is in place."""
+
+    id: int
+    label: str
+    time: str
+    why: str
+    path: Path | None
+    live: bool
+    verified: str
+    record: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The states of one environment, oldest first, and what was done, in order."""
+
+    root: Path
+    states: tuple[StateRecord, ...]
+    entries: tuple[dict[str, Any], ...]
+
+    @property
+    def live(self) -> StateRecord | None:
+        """The state in place."""
+        return next((s for s in self.states if s.live), None)
+
+    def previous(self) -> StateRecord | None:
+        """The state that was live before this one."""
+        switches = [e for e in self.entries if e["event"] == "done"]
+        known = {s.id: s for s in self.states if s.path and not s.live}
+        return next((known[e["from"]] for e in reversed(switches) if e["from"] in known), None)

@@ -76,8 +76,9 @@ def test_compression(library: str, compression: set[str | None]) -> None:
     assert {o.compression for o in parse(section(library))} == compression
 
 
-def test_concatenated_entries_of_cuda_13_5() -> None:
-    assert walk(section("libconcatenated.so")) == [["compute_80", "sm_80", "sm_90", "sm_100", "sm_120", "sm_120a"]]
+@pytest.mark.parametrize("library", ["libconcatenated.so", "libconcatenated_named.so"])
+def test_concatenated_entries_of_cuda_13_5(library: str) -> None:
+    assert walk(section(library)) == [["compute_80", "sm_80", "sm_90", "sm_100", "sm_120", "sm_120a"]]
 
 
 @pytest.mark.parametrize("library", ["libtiny.so", "libtiny_12_4.so"])
@@ -144,6 +145,13 @@ def test_concatenated_entries_are_listed_one_by_one() -> None:
     outer = concatenated(entry(arch=80, payload=0), entry(PTX, 90, 0, version=(9, 4)), entry(arch=120, payload=0))
     parsed = parse(container(entry(arch=75), outer, entry(arch=86)))
     assert [str(o.target) for o in parsed] == ["sm_75", "sm_80", "compute_90", "sm_120", "sm_86"]
+
+
+@pytest.mark.parametrize("flag", [ARCH_SPECIFIC, FAMILY])
+def test_concatenated_entries_keep_their_suffix(flag: int) -> None:
+    outer = concatenated(entry(arch=100, payload=0), entry(arch=100, payload=0, flags=flag))
+    suffix = {ARCH_SPECIFIC: "a", FAMILY: "f"}[flag]
+    assert [str(o.target) for o in parse(container(outer))] == ["sm_100", f"sm_100{suffix}"]
 
 
 def test_an_empty_container_holds_nothing() -> None:

@@ -121,11 +121,15 @@ for target in 80 90 100 120 120a; do
     "$nvcc" -cubin -arch="sm_$target" scale.cu -o "$work/scale_$target.cubin"
 done
 "$nvcc" -ptx -arch=compute_80 scale.cu -o "$work/scale.ptx"
-"$fatbinary13_5" -64 --concat -compress-all -compress-mode=size --create="$work/concatenated.fatbin" \
-    $(for target in 80 90 100 120 120a; do echo "--image3=kind=elf,sm=$target,file=$work/scale_$target.cubin"; done) \
-    "--image3=kind=ptx,sm=80,file=$work/scale.ptx"
-embed concatenated .nv_fatbin "$work/concatenated.fatbin"
-library concatenated concatenated
+concatenate() { # NAME FATBINARY_OPTION...
+    "$fatbinary13_5" -64 --concat -compress-all -compress-mode=size "${@:2}" --create="$work/$1.fatbin" \
+        $(for t in 80 90 100 120 120a; do echo "--image3=kind=elf,sm=$t,file=$work/scale_$t.cubin"; done) \
+        "--image3=kind=ptx,sm=80,file=$work/scale.ptx"
+    embed "$1" .nv_fatbin "$work/$1.fatbin"
+    library "$1" "$1"
+}
+concatenate concatenated
+concatenate concatenated_named -ident=scale.cu
 
 # code that the library itself loads: no wrapper, other data around it, one container of link-time code
 "$nvcc" -fatbin $(sass 90) scale.cu -o "$work/scale.fatbin"

@@ -29,7 +29,7 @@ _FLAG_WORD_USED = _FLAG_ARCH_SPECIFIC | _FLAG_FAMILY | _FLAGS_COMPRESSED
 
 # Smallest cubin with a kernel ever seen, by generation of the ELF inside (73,000 cubins). What is smaller comes from a
 # source file without device code, which nvcc still gives a container for its default target.
-_SMALLEST_KERNEL_ABI7, _SMALLEST_KERNEL_ABI8, _SMALLEST_KERNEL_SM100 = 2152, 3112, 5224
+_SMALLEST_KERNEL_ABI7, _SMALLEST_KERNEL_ABI8, _SMALLEST_KERNEL_SM100 = 1696, 2856, 4816
 
 
 def parse_fatbin(read: Read, offset: int, limit: int) -> tuple[tuple[CodeObject, ...], int]:
@@ -92,7 +92,7 @@ def _parse_entry(read: Read, offset: int) -> tuple[list[CodeObject], int]:
 
 
 def _parse_concatenated(extension: bytes, offset: int) -> Iterator[CodeObject]:
-    """Sub-headers of an entry made with ``--concat`` (CUDA 13.4 and newer): the same 64 bytes each, then its options."""
+    """Sub-headers of an entry made with ``--concat`` (CUDA 13.4 and newer): the same 64 bytes each, name, options."""
     count = int.from_bytes(extension[64:68], "little")
     position = 72
     for _ in range(count):
@@ -100,11 +100,12 @@ def _parse_concatenated(extension: bytes, offset: int) -> Iterator[CodeObject]:
             raise FormatError("fatbin-entry", offset=offset + position, found=len(extension), expected=position + 64)
         fields = _ENTRY.unpack_from(extension, position)
         yield _describe(fields)
-        options = fields[5]
-        position += _ENTRY.size
-        if options:
-            length = int.from_bytes(extension[position + 4 : position + 8], "little")
-            position += (8 + length + 1 + 7) & ~7
+        options, name, name_length = fields[5], fields[9], fields[10]
+        size = _ENTRY.size + (name_length + 1 if name else 0)
+        if options:  # they follow the name, if there is one
+            length = int.from_bytes(extension[position + options + 4 : position + options + 8], "little")
+            size = options + 8 + length + 1
+        position += max(_ENTRY.size, (size + 7) & ~7)
 
 
 def _describe(fields: tuple[int, ...]) -> CodeObject:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from archfit.binary.elf import Read, Section, parse_needed, parse_sections
 from archfit.binary.fatbin import walk_packed, walk_scattered
-from archfit.errors import FormatError
 from archfit.model import CodeObject, Container, Library
 
 # Where released libraries keep executable GPU code. `__nv_relfatbin` is left out on purpose: relocatable code is linked
@@ -29,19 +28,24 @@ def read_library(path: Path, name: str | None = None) -> Library:
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return _parse_library(lambda offset, size: os.pread(descriptor, size, offset), name or str(path), descriptor)
-    except FormatError as error:
-        raise FormatError("library-unreadable", path=name or str(path), cause=error) from error
+        size_bytes = os.fstat(descriptor).st_size
+
+        def read(offset: int, size: int) -> bytes:
+            """Never past the end: sizes and offsets come from the file and may be absurd."""
+            size = min(size, size_bytes - offset)
+            return os.pread(descriptor, size, offset) if size > 0 else b""
+
+        return _parse_library(read, name or str(path), size_bytes)
     finally:
         os.close(descriptor)
 
 
-def _parse_library(read: Read, name: str, descriptor: int) -> Library:
+def _parse_library(read: Read, name: str, size_bytes: int) -> Library:
     sections = parse_sections(read)
     counts = Counter(containers(read, sections))
     return Library(
         path=name,
-        size_bytes=os.fstat(descriptor).st_size,
+        size_bytes=size_bytes,
         needed=parse_needed(read, sections),
         containers=tuple(Container(*key, count) for key, count in counts.items()),
     )

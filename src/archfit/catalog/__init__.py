@@ -283,7 +283,8 @@ class Catalog:
     def find_product(self, name: str) -> Product | None:
         """The row of a GPU by the name its driver prints, if there is one."""
         words = _words(name)
-        return next((p for p in self.products if _words(p.name) == words), None)
+        found = [p for p in self.products if words in (_words(p.name), _words(p.name.partition(" (")[0]))]
+        return min(found, key=lambda p: p.first_driver is None, default=None)
 
     def _find_product(self, spec: str) -> Product:
         words = _words(spec)
@@ -294,7 +295,7 @@ class Catalog:
         if len({p.capability for p in found}) > 1:
             names = ", ".join(f'"{p.name}" ({p.capability})' for p in found[:6])
             raise UsageError("gpu-ambiguous", spec=spec, names=names)
-        return min(found, key=lambda p: len(p.name))
+        return min(found, key=lambda p: (p.first_driver is None, len(p.name)))
 
     def _near(self, words: frozenset[str]) -> list[str]:
         from difflib import get_close_matches
@@ -304,13 +305,13 @@ class Catalog:
         return [names[name] for name in close]
 
 
-_NOISE = frozenset({"nvidia", "geforce", "tesla", "gpu", "graphics", "card", "generation"})
+_NOISE = frozenset({"nvidia", "geforce", "tesla", "gpu", "graphics", "card", "generation", "edition"})
 
 
 def _words(name: str) -> frozenset[str]:
     """The words that tell one GPU from another: memory size, form factor and family names do not."""
     words = re.split(r"[\s()\-_/]+", name.lower())
-    return frozenset(w for w in words if w and w not in _NOISE and not re.fullmatch(r"\d+gb|sxm\d?|pcie", w))
+    return frozenset(w for w in words if w and w not in _NOISE and not re.fullmatch(r"\d+gb|sxm\d?|pcie|hbm\d\w?", w))
 
 
 def _targets(sass: list[str] | tuple[()], ptx: list[str] | tuple[()]) -> tuple[Target, ...]:

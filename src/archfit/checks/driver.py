@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from archfit.catalog import Catalog
-from archfit.checks.outcome import command, found, not_applicable, passed, undecided
+from archfit.checks.outcome import found, not_applicable, passed, undecided
 from archfit.model import Driver, Environment, Fact, Finding, Gpu, Known, Outcome, Severity, Text, Unknown
 
 
@@ -50,7 +50,7 @@ def check_kernel_module(env: Environment, catalog: Catalog) -> Outcome:
     values = {"gpu": open_only[0].name, "driver": str(env.driver.value.release)}
     fact = Fact("/proc/driver/nvidia/version", Text("module-proprietary", values))
     # A GPU that the driver lists while the module is proprietary cannot exist; the card is planned, not present.
-    finding = Finding("open-kernel-module-required", Severity.ERROR, open_only[0].name, values, (fact,), command(env, "plan"))
+    finding = Finding("open-kernel-module-required", Severity.ERROR, open_only[0].name, values, (fact,), env.command("plan"))
     return found("kernel-module", finding)
 
 
@@ -84,9 +84,9 @@ def _judge(env: Environment, catalog: Catalog, gpu: Gpu, driver: Driver) -> Find
     if generation and generation.last_branch and driver.release.branch > generation.last_branch:
         values = {"driver": str(driver.release), "gpu": gpu.name, "last": str(generation.last_branch)}
         fact = Fact("catalog: gpus", Text("gpu-ceiling", values))
-        return Finding("driver-dropped-gpu", Severity.ERROR, gpu.name, values, (fact,), command(env, "plan"))
+        return Finding("driver-dropped-gpu", Severity.ERROR, gpu.name, values, (fact,), env.command("plan"))
     return None
 
 
 def _too_old(env: Environment, values: dict[str, str], evidence: tuple[Fact, ...]) -> Finding:
-    return Finding("driver-too-old", Severity.ERROR, values["driver"], values, evidence, command(env, "plan"))
+    return Finding("driver-too-old", Severity.ERROR, values["driver"], values, evidence, env.command("plan"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from archfit.catalog import Catalog
-from archfit.checks.outcome import command, found, passed, undecided
+from archfit.checks.outcome import found, passed, undecided
 from archfit.model import Environment, Fact, Finding, Outcome, Severity, State, Text, Unknown
 
 
@@ -22,7 +22,7 @@ def check_transaction(env: Environment, _: Catalog) -> Outcome:
     if env.interrupted is None:
         return passed("transaction", "transaction")
     values = {"id": env.interrupted, "target": str(env.root)}
-    finding = Finding("transaction-interrupted", Severity.WARNING, str(env.root), values, fix=command(env, "rollback"))
+    finding = Finding("transaction-interrupted", Severity.WARNING, str(env.root), values, fix=env.command("rollback"))
     return found("transaction", finding)
 
 
@@ -41,7 +41,8 @@ def check_files(env: Environment, _: Catalog) -> Outcome:
     total = sum(len(d.libraries) for d in env.distributions)
     if not env.unreadable:
         return passed("files", "files", count=total)
-    facts = tuple(Fact(path, Text("unreadable", {"cause": cause})) for path, cause in env.unreadable)
-    values = {"count": str(len(env.unreadable)), "first": env.unreadable[0][0], "cause": env.unreadable[0][1]}
-    finding = Finding("library-unreadable", Severity.WARNING, env.unreadable[0][0], values, facts)
+    facts = tuple(Fact(path, cause) for path, cause in env.unreadable)
+    first, why = env.unreadable[0]
+    values: dict[str, str | Text] = {"count": str(len(env.unreadable)), "first": first, "cause": why}
+    finding = Finding("library-unreadable", Severity.WARNING, first, values, facts)
     return Outcome("files", State.UNDECIDED, (finding,), Text("files-unreadable", values))

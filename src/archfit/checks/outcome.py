@@ -1,10 +1,8 @@
-"""The few ways a check can end, and the command that a finding leads to."""
+"""The few ways a check can end."""
 
 from __future__ import annotations
 
-import shlex
-
-from archfit.model import Environment, Finding, Known, Outcome, State, Text
+from archfit.model import Finding, Outcome, State, Text
 
 
 def passed(check: str, key: str, **values: object) -> Outcome:
@@ -25,17 +23,6 @@ def undecided(check: str, key: str, **values: object) -> Outcome:
 def not_applicable(check: str, key: str, **values: object) -> Outcome:
     """The question does not arise here."""
     return Outcome(check, State.NOT_APPLICABLE, reason=_text(key, values))
-
-
-def command(environment: Environment, verb: str) -> str:
-    """``archfit upgrade /path --gpu "RTX 5090"``: the verb for this target with what was pretended."""
-    words = ["archfit", verb, shlex.quote(str(environment.root))]
-    for gpu in environment.devices:
-        if gpu.pretended:
-            words += ["--gpu", shlex.quote(gpu.name)]
-    if isinstance(environment.driver, Known) and environment.driver.value.source.startswith("--driver"):
-        words += ["--driver", str(environment.driver.value.release)]
-    return " ".join(words)
 
 
 def _text(key: str, values: dict[str, object]) -> Text:

@@ -6,7 +6,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from archfit.arch import ComputeCapability, Verdict
 from archfit.catalog import Catalog
-from archfit.checks.outcome import command, found, not_applicable, passed
+from archfit.checks.outcome import found, not_applicable, passed
 from archfit.checks.torch import coverage_of, jit_finding, targets_fact
 from archfit.coverage import targets_of
 from archfit.model import Coverage, Distribution, Environment, Fact, Finding, Gpu, Library, Outcome, Severity, Text
@@ -93,7 +93,7 @@ def _vendor_finding(
     evidence = tuple(targets_fact(lib, gpu, coverage_of(env, catalog, lib, gpu.capability)) for _, lib in lacking)
     names = ", ".join(dict.fromkeys(str(d) for d, _ in lacking))
     values = {"packages": names, "gpu": gpu.name, "sm": gpu.capability.sm}
-    return Finding("arch-missing-library", Severity.WARNING, names, values, evidence, command(env, "upgrade"))
+    return Finding("arch-missing-library", Severity.WARNING, names, values, evidence, env.command("upgrade"))
 
 
 def _own_gpu_libraries(distribution: Distribution, catalog: Catalog) -> list[Library]:
@@ -117,7 +117,7 @@ def _judge(
         return _finding("arch-partial", Severity.WARNING, distribution, best, gpu, coverage, "")
     if coverage.verdict is Verdict.NONE:
         kind = "arch-missing-framework" if distribution.name in _FRAMEWORKS else "arch-missing-extension"
-        return _finding(kind, Severity.ERROR, distribution, best, gpu, coverage, command(env, "plan"))
+        return _finding(kind, Severity.ERROR, distribution, best, gpu, coverage, env.command("plan"))
     return None
 
 
@@ -140,5 +140,5 @@ def _mismatch(env: Environment, dist: Distribution, requirement: Requirement, to
     values = {"package": str(dist), "wants": str(requirement), "version": torch.version}
     fact = Fact(f"{dist.name} METADATA", Text("requires", values))
     if dist.name in _COMPANIONS:
-        return Finding("torch-family-mismatch", Severity.ERROR, str(dist), values, (fact,), command(env, "upgrade"))
+        return Finding("torch-family-mismatch", Severity.ERROR, str(dist), values, (fact,), env.command("upgrade"))
     return Finding("requirement-unmet", Severity.WARNING, str(dist), values, (fact,))

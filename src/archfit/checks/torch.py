@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from archfit.arch import ComputeCapability, CudaVersion, Target, Verdict
 from archfit.catalog import Catalog
-from archfit.checks.outcome import command, found, not_applicable, passed, undecided
+from archfit.checks.outcome import found, not_applicable, passed, undecided
 from archfit.coverage import base_targets_of, judge_library
 from archfit.model import (
     Coverage,
@@ -27,7 +27,7 @@ def check_torch(env: Environment, _: Catalog) -> Outcome:
     if torch is None:
         values = {"target": str(env.root)}
         severity = Severity.INFO if _has_gpu_code(env) else Severity.ERROR
-        return found("torch", Finding("torch-missing", severity, str(env.root), values, fix=command(env, "plan")))
+        return found("torch", Finding("torch-missing", severity, str(env.root), values, fix=env.command("plan")))
     if main_library(torch) or _main_unreadable(env):
         return passed("torch", "torch", version=torch.version, cuda=_cuda_text(env))
     if any(library.name.startswith("libtorch_hip") for library in torch.libraries):
@@ -35,7 +35,7 @@ def check_torch(env: Environment, _: Catalog) -> Outcome:
     values = {"version": torch.version, "count": str(len(torch.libraries))}
     fact = Fact("torch/lib", Text("no-torch-cuda", values))
     severity = Severity.ERROR if env.devices else Severity.INFO
-    finding = Finding("cpu-only-build", severity, f"torch {torch.version}", values, (fact,), command(env, "upgrade"))
+    finding = Finding("cpu-only-build", severity, f"torch {torch.version}", values, (fact,), env.command("upgrade"))
     return found("torch", finding)
 
 
@@ -91,7 +91,7 @@ def jit_finding(env: Environment, catalog: Catalog, subject: str, library: Libra
     evidence = (targets_fact(library, gpu, coverage),)
     if needed and isinstance(env.driver, Known) and env.driver.value.release < needed:
         values["driver"] = str(env.driver.value.release)
-        return Finding("ptx-toolchain", Severity.ERROR, library.path, values, evidence, command(env, "plan"))
+        return Finding("ptx-toolchain", Severity.ERROR, library.path, values, evidence, env.command("plan"))
     return Finding("jit-only", Severity.INFO, library.path, values, evidence)
 
 
@@ -133,7 +133,7 @@ def _missing(
         Fact(gpu.source, Text("gpu-seen", {"name": gpu.name, "capability": str(gpu.capability)})),
         targets_fact(main, gpu, coverage),
     )
-    return Finding(finding_id, Severity.ERROR, main.path, values, evidence, command(env, "upgrade"))
+    return Finding(finding_id, Severity.ERROR, main.path, values, evidence, env.command("upgrade"))
 
 
 def _partial(torch: Distribution, library: Library, gpu: Gpu, coverage: Coverage) -> Finding:

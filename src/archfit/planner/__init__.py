@@ -1,5 +1,6 @@
 """Diagnosis and catalog in, every way out ranked: pure, nothing is asked of the world."""
 
+from archfit.planner.load import plan_from_document
 from archfit.planner.plan import PlanWish, plan
 
-__all__ = ["PlanWish", "plan"]
+__all__ = ["PlanWish", "plan", "plan_from_document"]

@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 
 from archfit.binary.library import read_library
 from archfit.errors import FormatError
-from archfit.model import Distribution, Library
+from archfit.model import Distribution, Library, Text
 
 _SHARED_OBJECT = re.compile(r"\.so(\.\d+)*$")
 _RECORD_PATH = re.compile(r'^"?([^,"\n]+)', re.MULTILINE)
@@ -29,7 +29,7 @@ class Installed:
     """The result: distributions with their libraries, and the files that could not be read, with the reason."""
 
     distributions: tuple[Distribution, ...]
-    unreadable: tuple[tuple[str, str], ...]
+    unreadable: tuple[tuple[str, Text], ...]
 
 
 @dataclass(slots=True)
@@ -90,8 +90,8 @@ def _walk(site: Path) -> list[Path]:
 
 def _read_all(
     files: list[tuple[Path, Path, str]], found: dict[str, _Found], progress: Progress | None
-) -> list[tuple[str, str]]:
-    unreadable: list[tuple[str, str]] = []
+) -> list[tuple[str, Text]]:
+    unreadable: list[tuple[str, Text]] = []
     seen: set[tuple[int, int]] = set()
     for index, (site, path, owner) in enumerate(files):
         if progress:
@@ -104,9 +104,9 @@ def _read_all(
             seen.add((status.st_dev, status.st_ino))
             library = read_library(path, name)
         except FormatError as error:
-            unreadable.append((name, str(error.__cause__ or error)))
+            unreadable.append((name, Text(error.key, {k: str(v) for k, v in error.values.items()})))
         except OSError as error:
-            unreadable.append((name, error.strerror or str(error)))
+            unreadable.append((name, Text("plain", {"text": error.strerror or str(error)})))
         else:
             found.setdefault(owner, _Found(owner, "", (), ())).libraries.append(library)
     return unreadable

@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Any, Literal
 
 from archfit.errors import ArchfitError, FormatError
-from archfit.model import Finding, Text
+from archfit.model import Finding, Text, Values
 
 Language = Literal["en", "zh"]
 
@@ -36,7 +36,11 @@ class Messages:
 
     def text(self, text: Text) -> str:
         """The sentence of a `Text`."""
-        return str(self._table["text"][text.key]).format(**text.values)
+        return str(self._table["text"][text.key]).format(**self.values(text.values))
+
+    def values(self, values: Values) -> dict[str, str]:
+        """Values as words: a sentence among them is filled first."""
+        return {name: self.text(value) if isinstance(value, Text) else value for name, value in values.items()}
 
     def check(self, name: str) -> str:
         """What a check is called."""
@@ -44,16 +48,16 @@ class Messages:
 
     def title(self, finding: Finding) -> str:
         """A finding in one line."""
-        return str(self._table["finding"][finding.id]["title"]).format(**finding.values)
+        return str(self._table["finding"][finding.id]["title"]).format(**self.values(finding.values))
 
     def detail(self, finding: Finding) -> str:
         """A finding explained."""
-        return str(self._table["finding"][finding.id]["detail"]).format(**finding.values)
+        return str(self._table["finding"][finding.id]["detail"]).format(**self.values(finding.values))
 
     def error(self, error: ArchfitError) -> str:
-        """What went wrong, in one sentence; a format error inside another one is told by its own sentence."""
-        values = {k: self.error(v) if isinstance(v, FormatError) else v for k, v in error.values.items()}
-        return str(self._table["error"][error.key]).format(**values)
+        """What went wrong, in one sentence."""
+        table = "text" if isinstance(error, FormatError) else "error"
+        return str(self._table[table][error.key]).format(**error.values)
 
     def hint(self, error: ArchfitError) -> str | None:
         """What to try, if there is something to try."""

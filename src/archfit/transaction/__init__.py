@@ -5,13 +5,11 @@ the disk before each step, so a cut at any moment can be finished or undone.
 """
 
 from archfit.transaction.apply import Change, apply, recover, roll_back, unfinished
-from archfit.transaction.journal import History, Journal, StateRecord, read_history
+from archfit.transaction.journal import Journal, read_history
 
 __all__ = [
     "Change",
-    "History",
     "Journal",
-    "StateRecord",
     "apply",
     "read_history",
     "recover",

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from archfit.errors import ApplyError, ArchfitError, Interrupted, RestoreError
-from archfit.model import Verification
+from archfit.model import History, StateRecord, Verification
 from archfit.transaction.exchange import exchange, repair, uninterrupted
-from archfit.transaction.journal import History, Journal, StateRecord, read_history
+from archfit.transaction.journal import Journal, read_history
 from archfit.transaction.tree import clone_tree, fingerprint, identity, remove_tree, shared_path_leaks
 
 OnStep = Callable[[str], None]

@@ -12,17 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from archfit.errors import ApplyError, ObserveError
-
-
-@dataclass(frozen=True, slots=True)
-class LockedPackage:
-    """One package of a resolution: `current` is what is installed now, `wheel_bytes` what would be loaded."""
-
-    name: str
-    current: str | None
-    wanted: str
-    wheel_bytes: int | None
-    sha256: str | None
+from archfit.model import LockedPackage
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +42,7 @@ def resolve(
     installed: Mapping[str, str],
     index: str | None = None,
     reinstall: Iterable[str] = (),
+    prerelease: bool = False,
 ) -> Lock:
     """Ask the real resolver what installing `specs` means for `python`; nothing of the environment is written.
 
@@ -67,6 +58,7 @@ def resolve(
         lock.write_text(_preferences(installed), "utf-8")
         command = ["pip", "compile", str(wishes), "--python", str(python), "--format", "pylock.toml", "-o", str(lock)]
         command += ["--quiet", "--no-header", *(["--index-url", index] if index else [])]
+        command += ["--prerelease", "allow", "--upgrade"] if prerelease else []
         done = _run(command)
         if done.returncode != 0:
             raise ObserveError("resolve-failed", specs=" ".join(specs), cause=_last_words(done.stderr))

@@ -12,49 +12,15 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from archfit.errors import ApplyError
+from archfit.model import History, StateRecord
 from archfit.transaction.tree import identity
 
 _FINAL = frozenset({"done", "aborted"})
-
-
-@dataclass(frozen=True, slots=True)
-class StateRecord:
-    """One state of the environment: `path` is where it stands now, None if it was removed; `live` if it is in place."""
-
-    id: int
-    label: str
-    time: str
-    why: str
-    path: Path | None
-    live: bool
-    verified: str
-    record: Path | None
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """The states of one environment, oldest first, and what was done, in order."""
-
-    root: Path
-    states: tuple[StateRecord, ...]
-    entries: tuple[dict[str, Any], ...]
-
-    @property
-    def live(self) -> StateRecord | None:
-        """The state in place."""
-        return next((s for s in self.states if s.live), None)
-
-    def previous(self) -> StateRecord | None:
-        """The state that was live before this one."""
-        switches = [e for e in self.entries if e["event"] == "done"]
-        known = {s.id: s for s in self.states if s.path and not s.live}
-        return next((known[e["from"]] for e in reversed(switches) if e["from"] in known), None)
 
 
 class Journal:

@@ -1,0 +1,19 @@
+"""Where the process begins. Nothing heavy is imported before it is known that a command needs it."""
+
+import sys
+
+
+def main() -> int:
+    """Run one command; returns the exit code of the process."""
+    if sys.argv[1:] == ["--version"]:
+        from archfit import __version__
+
+        print(f"archfit {__version__}")
+        return 0
+    from archfit.cli import run
+
+    return run(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,258 @@
+"""Compose the rooms: the functions behind every command, for Python programs too.
+
+    >>> from archfit import api
+    >>> diagnosis = api.doctor(api.Wish(target="/path/to/env", gpus=("RTX 5090",)))
+    >>> diagnosis.primary.id
+    'arch-missing-torch'
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from archfit.catalog import load_catalog
+from archfit.checks import diagnose
+from archfit.errors import ArchfitError, ObserveError, ProblemError, UsageError
+from archfit.model import (
+    Diagnosis,
+    Environment,
+    History,
+    LockedPackage,
+    Option,
+    Plan,
+    Requires,
+    Step,
+    Verification,
+)
+from archfit.planner import PlanWish, plan, plan_from_document
+from archfit.probe import Wish, observe
+from archfit.probe.choose import choose_target
+from archfit.transaction import Change, Journal, apply, read_history, roll_back, unfinished
+from archfit.transaction.installer import Lock, install, resolve
+from archfit.verify import LEVELS, verify
+
+__all__ = [
+    "LEVELS",
+    "PlanWish",
+    "Prepared",
+    "Receipt",
+    "Wish",
+    "doctor",
+    "environment_root",
+    "history",
+    "load_plan",
+    "make_plan",
+    "prepare_upgrade",
+    "price",
+    "prove",
+    "rollback",
+    "upgrade",
+]
+
+# Unpacked size over wheel size, of all wheels of torch 2.8.0 with CUDA 12.8 from PyPI: 6.80 GB over 3.95 GB. Measured
+# 2026-11-23 on Linux x86_64; see docs/measurements.md.
+_UNPACKED_PER_WHEEL_BYTE = 1.72
+
+OnRead = Callable[[int, int], None]
+OnStep = Callable[[str], None]
+OnProbe = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An upgrade that is ready to go: what is there now, the chosen option, and the resolved lock."""
+
+    before: Diagnosis
+    option: Option
+    lock: Lock
+
+    @property
+    def changes(self) -> tuple[LockedPackage, ...]:
+        """Every package that would change."""
+        return self.lock.changes
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What an upgrade did: the diagnosis before and after, the evidence, and the history with the new state."""
+
+    prepared: Prepared
+    after: Diagnosis
+    verification: Verification
+    history: History
+    record: Path
+
+
+def doctor(wish: Wish, on_read: OnRead | None = None) -> Diagnosis:
+    """Observe and check. Reads only; raises UsageError or ObserveError where there is nothing to look at."""
+    catalog = load_catalog()
+    environment = observe(wish, catalog, on_read)
+    return diagnose(replace(environment, interrupted=unfinished(environment.root)), catalog)
+
+
+def make_plan(diagnosis: Diagnosis, wish: PlanWish) -> Plan:
+    """Every way out of a diagnosis, best first; asks nothing of the network."""
+    return plan(diagnosis, load_catalog(), wish)
+
+
+def load_plan(path: Path, environment: Environment) -> Plan:
+    """Read a plan that ``archfit plan -o plan.json`` wrote; raises UsageError where it does not fit."""
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError("plan-unreadable", path=path, cause=getattr(error, "strerror", None) or error) from error
+    return plan_from_document(document, environment, str(path))
+
+
+def price(plan: Plan) -> Plan:
+    """Ask the package index what the best option that installs something loads; left as it is where it does not answer."""
+    for position, option in enumerate(plan.options):
+        if option.kind == "upgrade":
+            try:
+                lock = _resolve(plan.environment, option)
+            except ArchfitError:
+                return plan
+            options = list(plan.options)
+            options[position] = replace(option, requires=_priced(option.requires, lock))
+            return replace(plan, options=tuple(options))
+    return plan
+
+
+def prepare_upgrade(diagnosis: Diagnosis, plan: Plan) -> Prepared | None:
+    """Choose the best option of the plan and resolve it; None where nothing needs to be done.
+
+    Raises:
+        ProblemError: the best option is not one that archfit applies; a driver that comes first, for instance.
+        ObserveError: the resolver found no answer, or could not reach the index.
+    """
+    best = plan.options[0]
+    if best.kind == "none":
+        return None
+    if best.kind == "driver":
+        command = best.pip[0].split("   #")[0]
+        raise ProblemError("driver-first", driver=best.steps[0].current, needed=best.steps[0].wanted, command=command)
+    if best.kind not in ("upgrade", "nightly"):
+        raise ProblemError("nothing-to-apply", kind=best.kind)
+    lock = _resolve(plan.environment, best)
+    return Prepared(diagnosis, replace(best, requires=_priced(best.requires, lock)), lock)
+
+
+def upgrade(
+    prepared: Prepared,
+    *,
+    level: str,
+    why: str,
+    render_record: Callable[[Prepared, Diagnosis, Verification, int], str],
+    on_step: OnStep,
+    on_probe: OnProbe | None = None,
+    talk: bool = False,
+) -> Receipt:
+    """Apply a prepared upgrade: clone, install, verify at `level`, exchange; the record is written beside the journal.
+
+    `why` is the reason in words; `render_record` writes the record, given the number of the new state.
+
+    Raises:
+        ApplyError, Interrupted: the environment is as it was.
+        RestoreError: putting back failed; copies are kept.
+    """
+    env = prepared.before.environment
+    after: list[Diagnosis] = []
+
+    def check(clone: Path) -> Verification:
+        after.append(_diagnose_clone(env, clone))
+        return verify(after[0], level, before=prepared.before, on_probe=on_probe)
+
+    change = Change(
+        before=_label(prepared.before.environment),
+        after=_planned_label(prepared.lock, env),
+        why=why,
+        install=lambda clone: install(
+            _inside(env, clone), prepared.lock, reinstall=_reinstalled(env, prepared.option), talk=talk
+        ),
+        verify=check,
+        needs_bytes=prepared.option.requires.disk_bytes,
+    )
+    story, proof = apply(env.root, change, on_step)
+    number = story.live.id if story.live else 0
+    record = Journal(story.root).record_path(number)
+    record.write_text(render_record(prepared, after[0], proof, number), "utf-8")
+    return Receipt(prepared, after[0], proof, read_history(story.root), record)
+
+
+def rollback(target: str | None, state: int | None = None) -> History:
+    """Bring an earlier state back: the one before, or the one with this number."""
+    return roll_back(environment_root(target), state)
+
+
+def history(target: str | None) -> History:
+    """What was done to an environment, and its states."""
+    return read_history(environment_root(target))
+
+
+def prove(diagnosis: Diagnosis, level: str, on_probe: OnProbe | None = None) -> Verification:
+    """Collect evidence up to `level`."""
+    return verify(diagnosis, level, on_probe=on_probe)
+
+
+def environment_root(target: str | None) -> Path:
+    """The folder of the environment that is meant; works on one whose Python does not start, too."""
+    return choose_target(target, os.environ).root.resolve()
+
+
+def _resolve(env: Environment, option: Option) -> Lock:
+    steps = _installs(option)
+    specs = [f"{s.package}=={s.wanted}" if s.wanted else s.package for s in steps]
+    index = next((s.index for s in steps if s.index and s.index != "PyPI"), None)
+    installed = {d.name: d.version for d in env.distributions if d.version}
+    if not steps:
+        raise ObserveError("resolve-failed", specs="-", cause="nothing to install")
+    return resolve(
+        env.python,
+        specs,
+        installed,
+        index=index,
+        reinstall=_reinstalled(env, option),
+        prerelease=option.kind == "nightly",
+    )
+
+
+def _installs(option: Option) -> list[Step]:
+    return [s for s in option.steps if s.action == "install"]
+
+
+def _reinstalled(env: Environment, option: Option) -> tuple[str, ...]:
+    """Packages that keep their release and change their build: installers would call them satisfied."""
+    current: Mapping[str, str] = {d.name: d.version.partition("+")[0] for d in env.distributions}
+    lacking = "torch" in {s.package for s in _installs(option)}
+    return tuple(s.package for s in _installs(option) if lacking and s.wanted and current.get(s.package) == s.wanted)
+
+
+def _priced(requires: Requires, lock: Lock) -> Requires:
+    loaded = lock.download_bytes
+    disk = round(loaded * _UNPACKED_PER_WHEEL_BYTE) if loaded is not None else None
+    return replace(requires, download_bytes=loaded, disk_bytes=disk)
+
+
+def _diagnose_clone(env: Environment, clone: Path) -> Diagnosis:
+    """Diagnose the clone on the same machine, real or pretended, as the environment it is to replace."""
+    catalog = load_catalog()
+    seen = observe(Wish(str(_inside(env, clone))), catalog)
+    return diagnose(replace(seen, gpus=env.gpus, driver=env.driver), catalog)
+
+
+def _inside(env: Environment, clone: Path) -> Path:
+    """The clone's own interpreter: the same name below another root."""
+    return clone / env.python.relative_to(env.root)
+
+
+def _label(env: Environment) -> str:
+    torch = env.distribution("torch")
+    return f"torch {torch.version}" if torch else "-"
+
+
+def _planned_label(lock: Lock, env: Environment) -> str:
+    return next((f"torch {c.wanted}" for c in lock.changes if c.name == "torch"), _label(env))

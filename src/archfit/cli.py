@@ -1,0 +1,436 @@
+"""Parse, call one function of the api, print, exit."""
+
+from __future__ import annotations
+
+import re
+import sys
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from archfit import __version__, api
+from archfit.errors import ArchfitError, ExitCode, ProblemError, UsageError
+from archfit.model import Diagnosis, Plan, Proof, Status, Verification
+from archfit.report import json_v1, record
+from archfit.session import Session, error_door
+
+EXIT_CODES = (
+    "Exit codes: 0 nothing is wrong · 1 archfit itself failed · 2 usage · 3 could not observe enough to decide · "
+    "4 problems found · 5 apply failed, everything put back · 6 apply failed, putting back incomplete, copies kept · "
+    "7 verification failed · 130 interrupted"
+)
+
+app = typer.Typer(
+    name="archfit",
+    help="Make a PyTorch environment run on the GPU you actually have.\n\nStart with: archfit doctor",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+
+class Lang(StrEnum):
+    """Languages of the output."""
+
+    EN = "en"
+    ZH = "zh"
+
+
+class Strategy(StrEnum):
+    """How to choose among builds."""
+
+    NEAREST = "nearest"
+    LATEST = "latest"
+
+
+Target = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[TARGET]",
+        show_default=False,
+        help="A Python interpreter, a virtual environment or a conda prefix. Default: the active environment, else the "
+        "python on PATH.",
+    ),
+]
+Gpus = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--gpu", metavar="SPEC", show_default=False, help='Pretend a GPU: "RTX 5090", sm_120, 12.0, sm_120:2. Repeatable.'
+    ),
+]
+DriverSpec = Annotated[
+    str | None, typer.Option("--driver", metavar="RELEASE", show_default=False, help="Pretend a driver: 570.86.16.")
+]
+Language = Annotated[
+    Lang | None, typer.Option("--lang", show_default=False, help="Language of the output; default from the locale.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", show_default=False, help="Also write to FILE: .json or .md."),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="More detail.")]
+NoColor = Annotated[bool, typer.Option("--no-color", help="No colour.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+PythonVersion = Annotated[
+    str | None, typer.Option("--python", metavar="VERSION", show_default=False, help="Pretend a Python: 3.11.")
+]
+Platform = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", show_default=False, help="Pretend a platform: linux-x86_64, linux-aarch64, windows-x86_64."
+    ),
+]
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; returns the exit code."""
+    try:
+        app(args=arguments, prog_name="archfit")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(ExitCode.USAGE) if end.code else 0
+    return 0
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"archfit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Nothing to do before a command."""
+
+
+@app.command(epilog="Examples:  archfit doctor  ·  archfit doctor .venv --gpu 'RTX 5090'  ·  archfit doctor .venv --json")
+def doctor(
+    target: Target = None,
+    gpu: Gpus = None,
+    driver: DriverSpec = None,
+    lang: Language = None,
+    as_json: AsJson = False,
+    output: Output = None,
+    verbose: Verbose = False,
+    no_color: NoColor = False,
+) -> None:
+    """Say why this environment does or does not run on the GPU, from the bytes of its libraries."""
+    session = Session(lang, color=not no_color, as_json=as_json)
+    with error_door(session):
+        diagnosis = _diagnose(session, target, gpu, driver)
+        if as_json:
+            session.print_text(_doctor_json(session, diagnosis))
+        else:
+            session.screen.diagnosis(diagnosis, verbose=verbose)
+        if output:
+            md = lambda: record.render_diagnosis(session.messages, diagnosis)  # noqa: E731
+            session.write(output, {".json": lambda: _doctor_json(session, diagnosis), ".md": md})
+        sys.exit(int(_exit_code(diagnosis.status)))
+
+
+@app.command(epilog="Examples:  archfit plan  ·  archfit plan .venv --gpu 'RTX 5090' --driver 570.86.16 -o plan.json")
+def plan(
+    target: Target = None,
+    gpu: Gpus = None,
+    driver: DriverSpec = None,
+    python: PythonVersion = None,
+    platform: Platform = None,
+    strategy: Annotated[
+        Strategy, typer.Option(help="nearest: fewest changes; latest: the newest that fits.")
+    ] = Strategy.NEAREST,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not ask the package index for sizes.")] = False,
+    lang: Language = None,
+    as_json: AsJson = False,
+    output: Output = None,
+    no_color: NoColor = False,
+) -> None:
+    """List every way out, best first, with cost, risk and commands; and what does not help, with the reason."""
+    session = Session(lang, color=not no_color, as_json=as_json)
+    with error_door(session):
+        wish = api.PlanWish(strategy.value, _python_tag(python), _platform(platform))
+        found = api.make_plan(_diagnose(session, target, gpu, driver), wish)
+        if not offline and not (python or platform):
+            with session.counting("asking"):
+                found = api.price(found)
+        if as_json:
+            session.print_text(_plan_json(session, found))
+        else:
+            session.screen.plan(found)
+        if output:
+            md = lambda: record.render_plan(session.messages, found)  # noqa: E731
+            session.write(output, {".json": lambda: _plan_json(session, found), ".md": md})
+        unsolved = any(text.key == "no-build" for text in found.unsolved)
+        sys.exit(int(ExitCode.PROBLEMS if unsolved else ExitCode.OK))
+
+
+@app.command(epilog="Examples:  archfit upgrade --dry-run  ·  archfit upgrade .venv --yes  ·  archfit upgrade --plan plan.json")
+def upgrade(
+    target: Target = None,
+    gpu: Gpus = None,
+    driver: DriverSpec = None,
+    plan: Annotated[
+        Path | None, typer.Option("--plan", metavar="FILE", show_default=False, help="Apply this plan's best option.")
+    ] = None,
+    strategy: Annotated[
+        Strategy, typer.Option(help="nearest: fewest changes; latest: the newest that fits.")
+    ] = Strategy.NEAREST,
+    level: Annotated[str, typer.Option(help="Verify up to this level before it goes live: static, import.")] = "import",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; print the same as pip and uv commands.")] = False,
+    yes: Yes = False,
+    lang: Language = None,
+    as_json: AsJson = False,
+    no_color: NoColor = False,
+) -> None:
+    """Move the environment to a build that works: cloned, verified, then exchanged in one step; the old one is kept."""
+    session = Session(lang, color=not no_color, as_json=as_json)
+    with error_door(session):
+        _check_level(level)
+        diagnosis = _diagnose(session, target, gpu, driver)
+        chosen = (
+            api.load_plan(plan, diagnosis.environment)
+            if plan
+            else api.make_plan(diagnosis, api.PlanWish(strategy.value))
+        )
+        with session.counting("asking"):
+            prepared = api.prepare_upgrade(diagnosis, chosen)
+        if prepared is None:
+            _say_nothing_to_do(session, chosen)
+            return
+        _announce(session, prepared)
+        if dry_run:
+            _say_dry(session, prepared)
+            return
+        if not yes:
+            _confirm(session)
+        _upgrade(session, prepared, level)
+
+
+@app.command(epilog="Examples:  archfit rollback  ·  archfit rollback .venv  ·  archfit rollback .venv 1")
+def rollback(
+    target: Target = None,
+    state: Annotated[
+        int | None, typer.Argument(metavar="[ID]", show_default=False, help="A state of archfit history; default: the one before.")
+    ] = None,
+    lang: Language = None,
+    no_color: NoColor = False,
+) -> None:
+    """Bring an earlier state of the environment back, in an instant; the present one is kept and can come back too."""
+    session = Session(lang, color=not no_color, as_json=False)
+    with error_door(session):
+        story = api.rollback(target, state)
+        live = story.live
+        key = "rollback-done" if story.entries[-1]["event"] == "done" and live else "rollback-undone"
+        words = {"id": live.id, "label": live.label} if live else {"id": "-", "label": "-"}
+        session.screen.out.print(session.messages.ui(key, target=story.root, **words), soft_wrap=True)
+
+
+@app.command(epilog="Example:  archfit history .venv")
+def history(
+    target: Target = None, lang: Language = None, as_json: AsJson = False, no_color: NoColor = False
+) -> None:
+    """Show the states of an environment: what was installed when, how it was verified, where the old ones are kept."""
+    session = Session(lang, color=not no_color, as_json=as_json)
+    with error_door(session):
+        story = api.history(target)
+        if as_json:
+            session.print_text(json_v1.dump(json_v1.history_document(story)))
+        else:
+            session.screen.history(story)
+
+
+@app.command(epilog="Examples:  archfit verify  ·  archfit verify .venv --level static --gpu 'RTX 5090'")
+def verify(
+    target: Target = None,
+    level: Annotated[str, typer.Option(help="How far to go: static (bytes), import (each package in its own child).")] = "import",
+    gpu: Gpus = None,
+    driver: DriverSpec = None,
+    lang: Language = None,
+    as_json: AsJson = False,
+    output: Output = None,
+    no_color: NoColor = False,
+) -> None:
+    """Prove that the environment can compute: what is proven, what failed, what could not be judged."""
+    session = Session(lang, color=not no_color, as_json=as_json)
+    with error_door(session):
+        _check_level(level)
+        diagnosis = _diagnose(session, target, gpu, driver)
+        with session.steps() as (on_step, on_probe):
+            on_step("verify")
+            proof = api.prove(diagnosis, level, on_probe)
+        code = _verify_code(diagnosis, proof)
+        words = {ExitCode.OK: "passed", ExitCode.VERIFY_FAILED: "failed"}.get(code, "undecided")
+        document = json_v1.verify_document(proof, diagnosis.environment, words, session.messages)
+        if as_json:
+            session.print_text(json_v1.dump(document))
+        else:
+            session.screen.verification(proof)
+        if output:
+            session.write(output, {".json": lambda: json_v1.dump(document)})
+        sys.exit(int(code))
+
+
+@app.command(epilog="Examples:  archfit demo  ·  archfit demo --keep /tmp/demo  ·  archfit demo --lang zh")
+def demo(
+    gpu: Annotated[str, typer.Option(metavar="SPEC", help="The GPU to pretend.")] = "RTX 5090",
+    driver: Annotated[str, typer.Option(metavar="RELEASE", help="The driver to pretend.")] = "580.65.06",
+    python: Annotated[
+        str | None, typer.Option("--python", metavar="VERSION", show_default=False, help="The Python of the scratch environment.")
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option(metavar="DIR", show_default=False, help="Keep the environment and the record in DIR.")
+    ] = None,
+    lang: Language = None,
+    no_color: NoColor = False,
+) -> None:
+    """Show the whole story on a scratch environment that really is broken: doctor, plan, upgrade, verify, history."""
+    from archfit.demo import run_demo
+
+    session = Session(lang, color=not no_color, as_json=False)
+    with error_door(session):
+        run_demo(session, gpu=gpu, driver=driver, python=python, keep=keep)
+
+
+# --- shared by commands ----------------------------------------------------------------------------------------------
+
+
+def _diagnose(session: Session, target: str | None, gpus: list[str] | None, driver: str | None) -> Diagnosis:
+    with session.counting("reading") as on_read:
+        return api.doctor(api.Wish(target, tuple(gpus or ()), driver), on_read)
+
+
+def _doctor_json(session: Session, diagnosis: Diagnosis) -> str:
+    return json_v1.dump(json_v1.doctor_document(diagnosis, session.messages))
+
+
+def _plan_json(session: Session, plan: Plan) -> str:
+    return json_v1.dump(json_v1.plan_document(plan, session.messages))
+
+
+def _exit_code(status: Status) -> ExitCode:
+    codes = {Status.OK: ExitCode.OK, Status.PROBLEMS: ExitCode.PROBLEMS, Status.UNDECIDED: ExitCode.UNDECIDED}
+    return codes[status]
+
+
+def _verify_code(diagnosis: Diagnosis, proof: Verification) -> ExitCode:
+    if any(e.status is Proof.FAILED for e in proof.evidence):
+        return ExitCode.VERIFY_FAILED
+    decided = proof.passed and diagnosis.status is not Status.UNDECIDED
+    return ExitCode.OK if decided else ExitCode.UNDECIDED
+
+
+def _check_level(level: str) -> None:
+    if level not in api.LEVELS:
+        raise UsageError("level-unknown", spec=level, known=", ".join(api.LEVELS))
+
+
+def _python_tag(text: str | None) -> str | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(?:cp)?(\d)\.?(\d{1,2})(?:\.\d+)?(t?)", text)
+    if not match:
+        raise UsageError("python-unknown", spec=text)
+    return f"cp{match[1]}{match[2]}{match[3]}"
+
+
+def _platform(text: str | None) -> str | None:
+    names = {"linux-x86_64": "linux_x86_64", "linux-aarch64": "linux_aarch64", "windows-x86_64": "win_amd64"}
+    if text is not None and text not in names:
+        raise UsageError("platform-unknown", spec=text)
+    return names[text] if text else None
+
+
+def _say_nothing_to_do(session: Session, plan: Plan) -> None:
+    if session.as_json:
+        session.print_text(json_v1.dump({"schema": "archfit.upgrade/1", "status": "nothing-to-do"}))
+    else:
+        session.screen.plan(plan)
+
+
+def _announce(session: Session, prepared: api.Prepared) -> None:
+    if session.as_json:
+        return
+    screen, messages = session.screen, session.messages
+    root = prepared.before.environment.root
+    screen.out.print(messages.ui("upgrade-will", target=root), style="bold", soft_wrap=True)
+    screen.changes(prepared.changes)
+    needs = prepared.option.requires
+    if needs.download_bytes:
+        screen.needs(prepared.option)
+    for risk in prepared.option.risks:
+        screen.out.print(f"{messages.ui('risks')}: {messages.text(risk)}", style="yellow")
+    screen.out.print(messages.ui("upgrade-safe", target=root), soft_wrap=True)
+
+
+def _say_dry(session: Session, prepared: api.Prepared) -> None:
+    if session.as_json:
+        document = _upgrade_document(session, prepared, None)
+        session.print_text(json_v1.dump(document))
+        return
+    session.screen.out.print(session.messages.ui("upgrade-dry"), style="bold")
+    session.screen.commands(prepared.option)
+
+
+def _upgrade_document(session: Session, prepared: api.Prepared, receipt: api.Receipt | None) -> json_v1.Document:
+    return json_v1.upgrade_document(
+        "done" if receipt else "dry-run",
+        prepared.before,
+        prepared.option,
+        prepared.changes,
+        receipt.verification if receipt else None,
+        receipt.record if receipt else None,
+        session.messages,
+    )
+
+
+def _confirm(session: Session) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError("needs-yes")
+    try:
+        agreed = typer.confirm(session.messages.ui("upgrade-confirm"), err=True)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    if not agreed:
+        raise ProblemError("not-confirmed")
+
+
+def _upgrade(session: Session, prepared: api.Prepared, level: str) -> api.Receipt:
+    """Apply with progress, print the evidence and where the record is."""
+    messages, env = session.messages, prepared.before.environment
+    primary = prepared.before.primary
+
+    def render(made: api.Prepared, after: Diagnosis, proof: Verification, number: int) -> str:
+        now = datetime.now().astimezone()
+        return record.render_record(messages, made.before, after, made.option, made.changes, proof, now)
+
+    try:
+        with session.steps() as (on_step, on_probe):
+            receipt = api.upgrade(
+                prepared,
+                level=level,
+                why=messages.title(primary) if primary else messages.text(prepared.option.summary),
+                render_record=render,
+                on_step=on_step,
+                on_probe=on_probe,
+                talk=not session.as_json,
+            )
+    except ArchfitError as error:
+        if (proof := getattr(error, "proof", None)) and not session.as_json:
+            session.screen.verification(proof)
+        raise
+    if session.as_json:
+        session.print_text(json_v1.dump(_upgrade_document(session, prepared, receipt)))
+        return receipt
+    session.screen.verification(receipt.verification)
+    after = receipt.history.live.label if receipt.history.live else "-"
+    session.screen.out.print(messages.ui("upgrade-done", target=env.root, after=after), style="green", soft_wrap=True)
+    session.screen.out.print(messages.ui("upgrade-record", path=receipt.record), soft_wrap=True)
+    return receipt

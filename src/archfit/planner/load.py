@@ -1,0 +1,59 @@
+"""Read a plan back from its document, to apply exactly what was looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from archfit.errors import UsageError
+from archfit.model import DriverRelease, Environment, Option, Plan, Requires, Step, Text, TorchBuild
+
+
+def plan_from_document(document: Any, environment: Environment, source: str) -> Plan:
+    """Rebuild the options of an ``archfit.plan/1`` document for `environment`.
+
+    Raises:
+        UsageError: no such document, or it was made for another torch than the one installed now.
+    """
+    if not isinstance(document, Mapping) or document.get("schema") != "archfit.plan/1":
+        raise UsageError("plan-unreadable", path=source, cause="schema")
+    torch = environment.distribution("torch")
+    found = torch.version if torch else None
+    try:
+        planned = document["torch"]["version"]
+        options = tuple(_option(row) for row in document["options"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError("plan-unreadable", path=source, cause=error) from error
+    if planned != found:
+        raise UsageError("plan-stale", planned=planned, found=found, target=environment.root)
+    if not options:
+        raise UsageError("plan-unreadable", path=source, cause="options")
+    return Plan(environment, options, (), ())
+
+
+def _option(row: Mapping[str, Any]) -> Option:
+    torch, needs = row["torch"], row["requires"]
+    return Option(
+        kind=row["kind"],
+        summary=_plain(row["summary"]),
+        steps=tuple(_step(step) for step in row["steps"]),
+        torch=TorchBuild(torch["version"], torch["cuda"], torch["index"]) if torch else None,
+        requires=Requires(
+            DriverRelease.parse(needs["driver"]) if needs["driver"] else None,
+            needs["python"],
+            needs["disk_bytes"],
+            needs["download_bytes"],
+        ),
+        risks=tuple(_plain(risk) for risk in row["risks"]),
+        pip=tuple(row["commands"]["pip"]),
+        uv=tuple(row["commands"]["uv"]),
+    )
+
+
+def _step(row: Mapping[str, Any]) -> Step:
+    why = tuple(_plain(text) for text in row["why"])
+    return Step(row["action"], row["package"], row["from"], row["to"], row["index"], why, bool(row["unsafe"]))
+
+
+def _plain(text: str) -> Text:
+    return Text("plain", {"text": text})

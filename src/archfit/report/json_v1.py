@@ -1,0 +1,229 @@
+"""The documents that others rely on: shapes of schema version 1. Keys are added, never renamed.
+
+Sentences in them are in the language of the run; ids, paths, numbers and commands are the same in every language.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from archfit.model import (
+    Diagnosis,
+    Environment,
+    Evidence,
+    Finding,
+    Gpu,
+    History,
+    Known,
+    LockedPackage,
+    Option,
+    Plan,
+    Step,
+    Unknown,
+    Verification,
+)
+from archfit.report.messages import Messages
+
+Document = dict[str, Any]
+
+
+def dump(document: Document) -> str:
+    """One document as text, readable by people too."""
+    return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+
+
+def doctor_document(diagnosis: Diagnosis, messages: Messages) -> Document:
+    """``archfit.doctor/1``."""
+    env = diagnosis.environment
+    return {
+        "schema": "archfit.doctor/1",
+        **_environment(env),
+        "status": diagnosis.status.value,
+        "primary": diagnosis.primary.id if diagnosis.primary else None,
+        "findings": [_finding(f, messages) for f in diagnosis.findings],
+        "outcomes": [
+            {
+                "check": o.check,
+                "state": o.state.value,
+                "reason": messages.text(o.reason) if o.reason else "",
+                "findings": [f.id for f in o.findings],
+            }
+            for o in diagnosis.outcomes
+        ],
+    }
+
+
+def plan_document(plan: Plan, messages: Messages) -> Document:
+    """``archfit.plan/1``."""
+    return {
+        "schema": "archfit.plan/1",
+        **_environment(plan.environment),
+        "options": [_option(o, messages) for o in plan.options],
+        "unsolved": [messages.text(t) for t in plan.unsolved],
+        "rejected": [{"option": r.option, "why": messages.text(r.why)} for r in plan.rejected],
+    }
+
+
+def verify_document(verification: Verification, environment: Environment, status: str, messages: Messages) -> Document:
+    """``archfit.verify/1``."""
+    return {
+        "schema": "archfit.verify/1",
+        **_environment(environment),
+        "level": verification.level,
+        "status": status,
+        "evidence": [_evidence(e, messages) for e in verification.evidence],
+    }
+
+
+def upgrade_document(
+    status: str,
+    before: Diagnosis,
+    option: Option,
+    changes: Sequence[LockedPackage],
+    verification: Verification | None,
+    record: Path | None,
+    messages: Messages,
+) -> Document:
+    """``archfit.upgrade/1``; `status` is ``dry-run`` or ``done``."""
+    return {
+        "schema": "archfit.upgrade/1",
+        **_environment(before.environment),
+        "status": status,
+        "option": _option(option, messages),
+        "changes": [
+            {
+                "package": c.name,
+                "from": c.current,
+                "to": c.wanted,
+                "wheel_bytes": c.wheel_bytes,
+                "sha256": c.sha256,
+            }
+            for c in changes
+        ],
+        "evidence": [_evidence(e, messages) for e in verification.evidence] if verification else [],
+        "record": str(record) if record else None,
+    }
+
+
+def history_document(history: History) -> Document:
+    """``archfit.history/1``."""
+    return {
+        "schema": "archfit.history/1",
+        "target": str(history.root),
+        "states": [
+            {
+                "id": s.id,
+                "label": s.label,
+                "time": s.time,
+                "why": s.why,
+                "live": s.live,
+                "path": str(s.path) if s.path else None,
+                "verified": s.verified or None,
+                "record": str(s.record) if s.record else None,
+            }
+            for s in history.states
+        ],
+        "events": [dict(entry) for entry in history.entries],
+    }
+
+
+def _environment(env: Environment) -> Document:
+    python = env.interpreter.value if isinstance(env.interpreter, Known) else None
+    torch = env.distribution("torch")
+    return {
+        "target": str(env.root),
+        "target_chosen": env.chosen,
+        "python": {
+            "executable": str(env.python),
+            "version": python.version if python else None,
+            "tag": python.tag if python else None,
+            "platform": python.platform if python else None,
+        },
+        "torch": {
+            "version": torch.version if torch else None,
+            "cuda": str(env.torch_cuda.value) if isinstance(env.torch_cuda, Known) else None,
+        },
+        "gpus": [_gpu(g) for g in env.gpus.value] if isinstance(env.gpus, Known) else [],
+        "driver": _driver(env),
+        "pretended": [s for s in _sources(env) if s.startswith("--")],
+    }
+
+
+def _sources(env: Environment) -> Sequence[str]:
+    gpus = [g.source for g in env.gpus.value] if isinstance(env.gpus, Known) else []
+    return [*dict.fromkeys(gpus), *([env.driver.value.source] if isinstance(env.driver, Known) else [])]
+
+
+def _gpu(gpu: Gpu) -> Document:
+    return {"name": gpu.name, "compute_capability": str(gpu.capability), "source": gpu.source}
+
+
+def _driver(env: Environment) -> Document:
+    if isinstance(env.driver, Unknown):
+        return {"release": None, "cuda": None, "source": None, "unknown": env.driver.reason}
+    driver = env.driver.value
+    return {
+        "release": str(driver.release),
+        "cuda": str(driver.cuda) if driver.cuda else None,
+        "source": driver.source,
+        "open_kernel_module": driver.open_module,
+    }
+
+
+def _finding(finding: Finding, messages: Messages) -> Document:
+    return {
+        "id": finding.id,
+        "severity": finding.severity.value,
+        "subject": finding.subject,
+        "title": messages.title(finding),
+        "detail": messages.detail(finding),
+        "values": messages.values(finding.values),
+        "evidence": [{"source": f.source, "text": messages.text(f.text)} for f in finding.evidence],
+        "fix": finding.fix or None,
+    }
+
+
+def _option(option: Option, messages: Messages) -> Document:
+    torch = option.torch
+    return {
+        "kind": option.kind,
+        "summary": messages.text(option.summary),
+        "steps": [_step(s, messages) for s in option.steps],
+        "torch": {"version": torch.version, "cuda": torch.cuda, "index": torch.index} if torch else None,
+        "requires": {
+            "driver": str(option.requires.driver) if option.requires.driver else None,
+            "python": option.requires.python,
+            "disk_bytes": option.requires.disk_bytes,
+            "download_bytes": option.requires.download_bytes,
+        },
+        "risks": [messages.text(r) for r in option.risks],
+        "commands": {"pip": list(option.pip), "uv": list(option.uv)},
+    }
+
+
+def _step(step: Step, messages: Messages) -> Document:
+    return {
+        "action": step.action,
+        "package": step.package,
+        "from": step.current,
+        "to": step.wanted,
+        "index": step.index,
+        "unsafe": step.unsafe,
+        "why": [messages.text(t) for t in step.why],
+    }
+
+
+def _evidence(evidence: Evidence, messages: Messages) -> Document:
+    return {
+        "probe": evidence.probe,
+        "status": evidence.status.value,
+        "measured": evidence.measured or None,
+        "expected": evidence.expected or None,
+        "tolerance": evidence.tolerance or None,
+        "device": evidence.device or None,
+        "seconds": evidence.seconds,
+        "reason": messages.text(evidence.reason) if evidence.reason else None,
+    }

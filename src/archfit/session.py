@@ -1,0 +1,151 @@
+"""One run of the command line: language, consoles, progress, and the door through which every error leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from archfit.errors import ArchfitError, ExitCode, UsageError
+from archfit.report.messages import Language, Messages, language_of
+from archfit.report.text import Screen
+
+
+class Session:
+    """What every command shares."""
+
+    def __init__(self, language: str | None, *, color: bool, as_json: bool) -> None:
+        self.language: Language = "zh" if language == "zh" else "en" if language == "en" else language_of(os.environ)
+        self.messages = Messages(self.language)
+        self.as_json = as_json
+        plain = None if color else True
+        out = Console(no_color=plain, highlight=False, soft_wrap=False)
+        self.talk = Console(stderr=True, no_color=plain, highlight=False)
+        self.screen = Screen(self.messages, out, self.talk)
+
+    def print_text(self, text: str) -> None:
+        """A document to stdout, as it is."""
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    def write(self, path: Path, documents: dict[str, Callable[[], str]]) -> None:
+        """Write the document that the suffix of `path` asks for, and say so."""
+        render = documents.get(path.suffix.lower())
+        if render is None:
+            raise UsageError("output-suffix", path=path)
+        try:
+            path.write_text(render(), "utf-8")
+        except OSError as error:
+            raise UsageError("output-failed", path=path, cause=error.strerror) from error
+        self.talk.print(self.messages.ui("written", path=path), soft_wrap=True)
+
+    @contextmanager
+    def counting(self, key: str) -> Iterator[Callable[[int, int], None]]:
+        """A bar for work whose parts can be counted; gone when the work is done, silent where nobody watches."""
+        with self._progress() as progress:
+            task = progress.add_task(self.messages.ui(key), total=None)
+            yield lambda done, total: progress.update(task, completed=done, total=total)
+
+    @contextmanager
+    def steps(self) -> Iterator[tuple[Callable[[str], None], Callable[[str, int, int], None]]]:
+        """For a transaction: each step leaves a line with its time, and probes move a bar."""
+        steps = _Steps(self)
+        try:
+            yield steps.begin, steps.probe
+            steps.end()
+        finally:
+            steps.stop()
+
+    def _progress(self) -> Progress:
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}"))
+        return Progress(
+            *columns, TimeElapsedColumn(), console=self.talk, transient=True, disable=not self.talk.is_terminal
+        )
+
+
+class _Steps:
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.current: tuple[str, float] | None = None
+        self.progress: Progress | None = None
+        self.task: TaskID | None = None
+
+    def begin(self, key: str) -> None:
+        from time import monotonic
+
+        self.end()
+        sentence = self.session.messages.ui(f"step-{key}")
+        self.current = (sentence, monotonic())
+        if key == "install":
+            self.session.talk.print(f"  {sentence} …" if self.session.screen.unicode else f"  {sentence} ...")
+            return  # uv draws its own bars
+        self.progress = self.session._progress()
+        self.task = self.progress.add_task(sentence, total=None)
+        self.progress.start()
+
+    def probe(self, name: str, done: int, total: int) -> None:
+        if self.progress and self.task is not None:
+            text = self.session.messages.ui("probe", name=name)
+            self.progress.update(self.task, description=text, completed=done, total=total)
+
+    def end(self) -> None:
+        from time import monotonic
+
+        self.stop()
+        if self.current:
+            sentence, began = self.current
+            mark = "✓" if self.session.screen.unicode else "ok"
+            self.session.talk.print(f"  [green]{mark}[/green] {sentence}  [dim]{monotonic() - began:.1f} s[/dim]")
+            self.current = None
+
+    def stop(self) -> None:
+        if self.progress:
+            self.progress.stop()
+            self.progress = None
+
+
+@contextmanager
+def error_door(session: Session) -> Iterator[None]:
+    """Three endings: an error that speaks, an interruption, and a failure of archfit itself with a log to paste."""
+    previous = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    except ArchfitError as error:
+        session.screen.error(error)
+        sys.exit(int(error.exit_code))
+    except KeyboardInterrupt:
+        session.talk.print()
+        sys.exit(int(ExitCode.INTERRUPTED))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us has left
+        sys.exit(int(ExitCode.OK))
+    except Exception as error:
+        log = _write_log()
+        session.screen.error(ArchfitError("internal", cause=f"{type(error).__name__}: {error}", log=log))
+        sys.exit(int(ExitCode.INTERNAL))
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _write_log() -> Path:
+    from platformdirs import user_log_path
+
+    folder = user_log_path("archfit", ensure_exists=True)
+    path = folder / "failure.log"
+    path.write_text(traceback.format_exc(), "utf-8")
+    return path
+
+
+

@@ -1,9 +1,9 @@
 """Compose the rooms: the functions behind every command, for Python programs too.
 
-    >>> from archfit import api
-    >>> diagnosis = api.doctor(api.Wish(target="/path/to/env", gpus=("RTX 5090",)))
-    >>> diagnosis.primary.id
-    'arch-missing-torch'
+>>> from archfit import api
+>>> diagnosis = api.doctor(api.Wish(target="/path/to/env", gpus=("RTX 5090",)))
+>>> diagnosis.primary.id
+'arch-missing-torch'
 """
 
 from __future__ import annotations
@@ -128,6 +128,7 @@ def prepare_upgrade(diagnosis: Diagnosis, plan: Plan) -> Prepared | None:
     Raises:
         ProblemError: the best option is not one that archfit applies; a driver that comes first, for instance.
         ObserveError: the resolver found no answer, or could not reach the index.
+
     """
     best = plan.options[0]
     if best.kind == "none":
@@ -158,6 +159,7 @@ def upgrade(
     Raises:
         ApplyError, Interrupted: the environment is as it was.
         RestoreError: putting back failed; copies are kept.
+
     """
     env = prepared.before.environment
     after: list[Diagnosis] = []

@@ -9,7 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from cyclopts import App, Parameter
+from rich.prompt import Confirm
 
 from archfit import __version__, api
 from archfit.errors import ArchfitError, ExitCode, ProblemError, UsageError
@@ -23,14 +24,14 @@ EXIT_CODES = (
     "7 verification failed · 130 interrupted"
 )
 
-app = typer.Typer(
+app = App(
     name="archfit",
-    help="Make a PyTorch environment run on the GPU you actually have.\n\nStart with: archfit doctor",
-    epilog=EXIT_CODES,
-    no_args_is_help=True,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    pretty_exceptions_enable=False,
+    help="Make a PyTorch environment run on the GPU you actually have.\n\nStart with: `archfit doctor`",
+    help_epilogue=EXIT_CODES,
+    help_format="markdown",
+    version=f"archfit {__version__}",
+    default_parameter=Parameter(negative=()),
+    result_action="return_value",
 )
 
 
@@ -50,71 +51,47 @@ class Strategy(StrEnum):
 
 Target = Annotated[
     str | None,
-    typer.Argument(
-        metavar="[TARGET]",
-        show_default=False,
+    Parameter(
         help="A Python interpreter, a virtual environment or a conda prefix. Default: the active environment, else the "
-        "python on PATH.",
+        "python on PATH."
     ),
 ]
 Gpus = Annotated[
     list[str] | None,
-    typer.Option(
-        "--gpu", metavar="SPEC", show_default=False, help='Pretend a GPU: "RTX 5090", sm_120, 12.0, sm_120:2. Repeatable.'
-    ),
+    Parameter("--gpu", help='Pretend a GPU: "RTX 5090", sm_120, 12.0, sm_120:2. Repeatable.'),
 ]
-DriverSpec = Annotated[
-    str | None, typer.Option("--driver", metavar="RELEASE", show_default=False, help="Pretend a driver: 570.86.16.")
-]
-Language = Annotated[
-    Lang | None, typer.Option("--lang", show_default=False, help="Language of the output; default from the locale.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
-Output = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", metavar="FILE", show_default=False, help="Also write to FILE: .json or .md."),
-]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="More detail.")]
-NoColor = Annotated[bool, typer.Option("--no-color", help="No colour.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-PythonVersion = Annotated[
-    str | None, typer.Option("--python", metavar="VERSION", show_default=False, help="Pretend a Python: 3.11.")
-]
-Platform = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME", show_default=False, help="Pretend a platform: linux-x86_64, linux-aarch64, windows-x86_64."
-    ),
-]
+DriverSpec = Annotated[str | None, Parameter(help="Pretend a driver: 570.86.16.")]
+Language = Annotated[Lang | None, Parameter(help="Language of the output; default from the locale.")]
+AsJson = Annotated[bool, Parameter("--json", help="Print one JSON document to stdout.")]
+Output = Annotated[Path | None, Parameter(["--output", "-o"], help="Also write to this file: .json or .md.")]
+Verbose = Annotated[bool, Parameter(["--verbose", "-v"], help="More detail.")]
+NoColor = Annotated[bool, Parameter(help="No colour.")]
+Yes = Annotated[bool, Parameter(["--yes", "-y"], help="Do not ask.")]
+DryRun = Annotated[bool, Parameter(help="Change nothing; print the same as pip and uv commands.")]
+PlanFile = Annotated[Path | None, Parameter("--plan", help="Apply the best option of this plan.")]
+Offline = Annotated[bool, Parameter(help="Do not ask the package index for sizes.")]
+Choice = Annotated[Strategy, Parameter(help="nearest: fewest changes; latest: the newest that fits.")]
+Level = Annotated[str, Parameter(help="How far to go: static (bytes), import (each package in its own child).")]
+PythonVersion = Annotated[str | None, Parameter("--python", help="Pretend a Python: 3.11.")]
+Platform = Annotated[str | None, Parameter(help="Pretend a platform: linux-x86_64, linux-aarch64, windows-x86_64.")]
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line; returns the exit code."""
+    from rich.console import Console
+
     try:
-        app(args=arguments, prog_name="archfit")
+        code = app(arguments, error_console=Console(stderr=True), exit_on_error=True)
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(ExitCode.USAGE) if end.code else 0
-    return 0
+        code = end.code
+    return int(code) if isinstance(code, int) else int(ExitCode.OK)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        print(f"archfit {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
-    ] = False,
-) -> None:
-    """Nothing to do before a command."""
-
-
-@app.command(epilog="Examples:  archfit doctor  ·  archfit doctor .venv --gpu 'RTX 5090'  ·  archfit doctor .venv --json")
+@app.command
 def doctor(
     target: Target = None,
+    /,
+    *,
     gpu: Gpus = None,
     driver: DriverSpec = None,
     lang: Language = None,
@@ -122,8 +99,15 @@ def doctor(
     output: Output = None,
     verbose: Verbose = False,
     no_color: NoColor = False,
-) -> None:
-    """Say why this environment does or does not run on the GPU, from the bytes of its libraries."""
+) -> int:
+    """Say why this environment does or does not run on the GPU, from the bytes of its libraries.
+
+    ```
+    archfit doctor
+    archfit doctor .venv --gpu 'RTX 5090'
+    archfit doctor .venv --json
+    ```
+    """
     session = Session(lang, color=not no_color, as_json=as_json)
     with error_door(session):
         diagnosis = _diagnose(session, target, gpu, driver)
@@ -134,26 +118,32 @@ def doctor(
         if output:
             md = lambda: record.render_diagnosis(session.messages, diagnosis)  # noqa: E731
             session.write(output, {".json": lambda: _doctor_json(session, diagnosis), ".md": md})
-        sys.exit(int(_exit_code(diagnosis.status)))
+        return int(_exit_code(diagnosis.status))
 
 
-@app.command(epilog="Examples:  archfit plan  ·  archfit plan .venv --gpu 'RTX 5090' --driver 570.86.16 -o plan.json")
+@app.command
 def plan(
     target: Target = None,
+    /,
+    *,
     gpu: Gpus = None,
     driver: DriverSpec = None,
     python: PythonVersion = None,
     platform: Platform = None,
-    strategy: Annotated[
-        Strategy, typer.Option(help="nearest: fewest changes; latest: the newest that fits.")
-    ] = Strategy.NEAREST,
-    offline: Annotated[bool, typer.Option("--offline", help="Do not ask the package index for sizes.")] = False,
+    strategy: Choice = Strategy.NEAREST,
+    offline: Offline = False,
     lang: Language = None,
     as_json: AsJson = False,
     output: Output = None,
     no_color: NoColor = False,
-) -> None:
-    """List every way out, best first, with cost, risk and commands; and what does not help, with the reason."""
+) -> int:
+    """List every way out, best first, with cost, risk and commands; and what does not help, with the reason.
+
+    ```
+    archfit plan
+    archfit plan .venv --gpu 'RTX 5090' --driver 570.86.16 -o plan.json
+    ```
+    """
     session = Session(lang, color=not no_color, as_json=as_json)
     with error_door(session):
         wish = api.PlanWish(strategy.value, _python_tag(python), _platform(platform))
@@ -169,28 +159,33 @@ def plan(
             md = lambda: record.render_plan(session.messages, found)  # noqa: E731
             session.write(output, {".json": lambda: _plan_json(session, found), ".md": md})
         unsolved = any(text.key == "no-build" for text in found.unsolved)
-        sys.exit(int(ExitCode.PROBLEMS if unsolved else ExitCode.OK))
+        return int(ExitCode.PROBLEMS if unsolved else ExitCode.OK)
 
 
-@app.command(epilog="Examples:  archfit upgrade --dry-run  ·  archfit upgrade .venv --yes  ·  archfit upgrade --plan plan.json")
+@app.command
 def upgrade(
     target: Target = None,
+    /,
+    *,
     gpu: Gpus = None,
     driver: DriverSpec = None,
-    plan: Annotated[
-        Path | None, typer.Option("--plan", metavar="FILE", show_default=False, help="Apply this plan's best option.")
-    ] = None,
-    strategy: Annotated[
-        Strategy, typer.Option(help="nearest: fewest changes; latest: the newest that fits.")
-    ] = Strategy.NEAREST,
-    level: Annotated[str, typer.Option(help="Verify up to this level before it goes live: static, import.")] = "import",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; print the same as pip and uv commands.")] = False,
+    plan: PlanFile = None,
+    strategy: Choice = Strategy.NEAREST,
+    level: Level = "import",
+    dry_run: DryRun = False,
     yes: Yes = False,
     lang: Language = None,
     as_json: AsJson = False,
     no_color: NoColor = False,
-) -> None:
-    """Move the environment to a build that works: cloned, verified, then exchanged in one step; the old one is kept."""
+) -> int:
+    """Move the environment to a build that works: cloned, verified, then exchanged in one step; the old one is kept.
+
+    ```
+    archfit upgrade --dry-run
+    archfit upgrade .venv --yes
+    archfit upgrade --plan plan.json
+    ```
+    """
     session = Session(lang, color=not no_color, as_json=as_json)
     with error_door(session):
         _check_level(level)
@@ -204,26 +199,34 @@ def upgrade(
             prepared = api.prepare_upgrade(diagnosis, chosen)
         if prepared is None:
             _say_nothing_to_do(session, chosen)
-            return
+            return int(ExitCode.OK)
         _announce(session, prepared)
         if dry_run:
             _say_dry(session, prepared)
-            return
+            return int(ExitCode.OK)
         if not yes:
             _confirm(session)
         _upgrade(session, prepared, level)
+    return int(ExitCode.OK)
 
 
-@app.command(epilog="Examples:  archfit rollback  ·  archfit rollback .venv  ·  archfit rollback .venv 1")
+@app.command
 def rollback(
     target: Target = None,
-    state: Annotated[
-        int | None, typer.Argument(metavar="[ID]", show_default=False, help="A state of archfit history; default: the one before.")
-    ] = None,
+    state: Annotated[int | None, Parameter(help="A state of `archfit history`; default: the one before.")] = None,
+    /,
+    *,
     lang: Language = None,
     no_color: NoColor = False,
-) -> None:
-    """Bring an earlier state of the environment back, in an instant; the present one is kept and can come back too."""
+) -> int:
+    """Bring an earlier state of the environment back, in an instant; the present one is kept and can come back too.
+
+    ```
+    archfit rollback
+    archfit rollback .venv
+    archfit rollback .venv 1
+    ```
+    """
     session = Session(lang, color=not no_color, as_json=False)
     with error_door(session):
         story = api.rollback(target, state)
@@ -231,13 +234,19 @@ def rollback(
         key = "rollback-done" if story.entries[-1]["event"] == "done" and live else "rollback-undone"
         words = {"id": live.id, "label": live.label} if live else {"id": "-", "label": "-"}
         session.screen.out.print(session.messages.ui(key, target=story.root, **words), soft_wrap=True)
+    return int(ExitCode.OK)
 
 
-@app.command(epilog="Example:  archfit history .venv")
+@app.command
 def history(
-    target: Target = None, lang: Language = None, as_json: AsJson = False, no_color: NoColor = False
-) -> None:
-    """Show the states of an environment: what was installed when, how it was verified, where the old ones are kept."""
+    target: Target = None, /, *, lang: Language = None, as_json: AsJson = False, no_color: NoColor = False
+) -> int:
+    """Show the states of an environment: what was installed when, how it was verified, where the old ones are kept.
+
+    ```
+    archfit history .venv
+    ```
+    """
     session = Session(lang, color=not no_color, as_json=as_json)
     with error_door(session):
         story = api.history(target)
@@ -245,20 +254,29 @@ def history(
             session.print_text(json_v1.dump(json_v1.history_document(story)))
         else:
             session.screen.history(story)
+    return int(ExitCode.OK)
 
 
-@app.command(epilog="Examples:  archfit verify  ·  archfit verify .venv --level static --gpu 'RTX 5090'")
+@app.command
 def verify(
     target: Target = None,
-    level: Annotated[str, typer.Option(help="How far to go: static (bytes), import (each package in its own child).")] = "import",
+    /,
+    *,
+    level: Level = "import",
     gpu: Gpus = None,
     driver: DriverSpec = None,
     lang: Language = None,
     as_json: AsJson = False,
     output: Output = None,
     no_color: NoColor = False,
-) -> None:
-    """Prove that the environment can compute: what is proven, what failed, what could not be judged."""
+) -> int:
+    """Prove that the environment can compute: what is proven, what failed, what could not be judged.
+
+    ```
+    archfit verify
+    archfit verify .venv --level static --gpu 'RTX 5090'
+    ```
+    """
     session = Session(lang, color=not no_color, as_json=as_json)
     with error_door(session):
         _check_level(level)
@@ -275,28 +293,33 @@ def verify(
             session.screen.verification(proof)
         if output:
             session.write(output, {".json": lambda: json_v1.dump(document)})
-        sys.exit(int(code))
+        return int(code)
 
 
-@app.command(epilog="Examples:  archfit demo  ·  archfit demo --keep /tmp/demo  ·  archfit demo --lang zh")
+@app.command
 def demo(
-    gpu: Annotated[str, typer.Option(metavar="SPEC", help="The GPU to pretend.")] = "RTX 5090",
-    driver: Annotated[str, typer.Option(metavar="RELEASE", help="The driver to pretend.")] = "580.65.06",
-    python: Annotated[
-        str | None, typer.Option("--python", metavar="VERSION", show_default=False, help="The Python of the scratch environment.")
-    ] = None,
-    keep: Annotated[
-        Path | None, typer.Option(metavar="DIR", show_default=False, help="Keep the environment and the record in DIR.")
-    ] = None,
+    *,
+    gpu: Annotated[str, Parameter(help="The GPU to pretend.")] = "RTX 5090",
+    driver: Annotated[str, Parameter(help="The driver to pretend.")] = "580.65.06",
+    python: Annotated[str | None, Parameter("--python", help="The Python of the scratch environment: 3.11.")] = None,
+    keep: Annotated[Path | None, Parameter(help="Keep the environment and the record in this folder.")] = None,
     lang: Language = None,
     no_color: NoColor = False,
-) -> None:
-    """Show the whole story on a scratch environment that really is broken: doctor, plan, upgrade, verify, history."""
+) -> int:
+    """Show the whole story on a scratch environment that really is broken: doctor, plan, upgrade, verify, history.
+
+    ```
+    archfit demo
+    archfit demo --keep /tmp/demo
+    archfit demo --lang zh
+    ```
+    """
     from archfit.demo import run_demo
 
     session = Session(lang, color=not no_color, as_json=False)
     with error_door(session):
         run_demo(session, gpu=gpu, driver=driver, python=python, keep=keep)
+    return int(ExitCode.OK)
 
 
 # --- shared by commands ----------------------------------------------------------------------------------------------
@@ -394,11 +417,7 @@ def _upgrade_document(session: Session, prepared: api.Prepared, receipt: api.Rec
 def _confirm(session: Session) -> None:
     if not sys.stdin.isatty():
         raise UsageError("needs-yes")
-    try:
-        agreed = typer.confirm(session.messages.ui("upgrade-confirm"), err=True)
-    except typer.Abort:
-        raise KeyboardInterrupt from None
-    if not agreed:
+    if not Confirm.ask(session.messages.ui("upgrade-confirm"), console=session.talk, default=False):
         raise ProblemError("not-confirmed")
 
 

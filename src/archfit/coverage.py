@@ -25,6 +25,7 @@ def judge_library(
         device: the GPU.
         dispatched: the library picks its kernels by GPU on purpose (cuBLASLt, cuDNN), so one fitting container is enough.
         toolkit: the CUDA release that compiled the code, if known; matters only for Tegra.
+
     """
     usable = [c for c in library.containers if _can_launch(c)]
     if not usable:
@@ -98,7 +99,10 @@ def _weigh(required: list[tuple[Container, Verdict]]) -> Verdict:
 def _newest_isa(judged: list[tuple[Container, Verdict]], device: ComputeCapability) -> str | None:
     """The newest PTX ISA among what the driver would compile; it takes the highest fitting PTX of each container."""
     isas = [
-        max((o for o in container.objects if _fits(o, device)), key=lambda o: o.target.capability if o.target else device).isa
+        max(
+            (o for o in container.objects if _fits(o, device)),
+            key=lambda o: o.target.capability if o.target else device,
+        ).isa
         for container, verdict in judged
         if verdict is Verdict.JIT
     ]

@@ -146,6 +146,3 @@ def _write_log() -> Path:
     path = folder / "failure.log"
     path.write_text(traceback.format_exc(), "utf-8")
     return path
-
-
-

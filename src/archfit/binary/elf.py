@@ -46,6 +46,7 @@ def parse_sections(read: Read) -> tuple[Section, ...]:
 
     Raises:
         FormatError: not a 64-bit little-endian ELF file, or cut short.
+
     """
     ident = read_exactly(read, 0, 64, "ELF header")
     if ident[:6] != b"\x7fELF\x02\x01":
@@ -67,9 +68,7 @@ def parse_sections(read: Read) -> tuple[Section, ...]:
     if names_index >= len(headers):
         raise FormatError("elf-names", offset=62, found=names_index, expected=len(headers))
     names = read_exactly(read, headers[names_index][4], headers[names_index][5], "section names")
-    return tuple(
-        Section(_text_at(names, h[0]), h[1], h[4], 0 if h[1] == _SHT_NOBITS else h[5], h[6]) for h in headers
-    )
+    return tuple(Section(_text_at(names, h[0]), h[1], h[4], 0 if h[1] == _SHT_NOBITS else h[5], h[6]) for h in headers)
 
 
 def parse_needed(read: Read, sections: tuple[Section, ...]) -> tuple[str, ...]:

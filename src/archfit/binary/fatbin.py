@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 
 from archfit.arch import ComputeCapability, Suffix, Target
 from archfit.binary.elf import Read, read_exactly
@@ -39,6 +39,7 @@ def parse_fatbin(read: Read, offset: int, limit: int) -> tuple[tuple[CodeObject,
 
     Raises:
         FormatError: magic, version or a length does not fit, or the container passes `limit`; carries the offset.
+
     """
     header = read_exactly(read, offset, _CONTAINER_HEADER_BYTES, "fatbin header")
     if header[:8] != CONTAINER_START:
@@ -62,6 +63,7 @@ def walk_packed(read: Read, start: int, end: int) -> Iterator[tuple[CodeObject, 
 
     Raises:
         FormatError: anything but zeros stands between two containers.
+
     """
     position = start
     while (position := _skip_zeros(read, position, end)) < end:
@@ -120,7 +122,7 @@ def _smallest_kernel(arch: int, abi: int) -> int:
     return _SMALLEST_KERNEL_ABI8 if abi >= 8 else _SMALLEST_KERNEL_ABI7
 
 
-@lru_cache(maxsize=None)
+@cache
 def _code_object(kind: int, arch: int, flags: int, major: int, minor: int, has_kernels: bool) -> CodeObject:
     """One shared record per distinct description: an environment has 20,000 entries and a few hundred of these."""
     name = _KINDS.get(kind, "unknown")

@@ -11,7 +11,7 @@ import re
 import tomllib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib import resources
 from typing import Any
 
@@ -267,6 +267,7 @@ class Catalog:
 
         Raises:
             UsageError: no such GPU, or several generations share the name.
+
         """
         try:
             capability = ComputeCapability.parse(spec)
@@ -319,7 +320,7 @@ def _targets(sass: list[str] | tuple[()], ptx: list[str] | tuple[()]) -> tuple[T
     return (*cubins, *(Target.parse("compute_" + text.replace(".", "")) for text in ptx))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _load_json(name: str) -> dict[str, Any]:
     loaded: dict[str, Any] = json.loads(resources.files(__package__).joinpath(name).read_text("utf-8"))
     return loaded

@@ -50,7 +50,9 @@ def check_kernel_module(env: Environment, catalog: Catalog) -> Outcome:
     values = {"gpu": open_only[0].name, "driver": str(env.driver.value.release)}
     fact = Fact("/proc/driver/nvidia/version", Text("module-proprietary", values))
     # A GPU that the driver lists while the module is proprietary cannot exist; the card is planned, not present.
-    finding = Finding("open-kernel-module-required", Severity.ERROR, open_only[0].name, values, (fact,), env.command("plan"))
+    finding = Finding(
+        "open-kernel-module-required", Severity.ERROR, open_only[0].name, values, (fact,), env.command("plan")
+    )
     return found("kernel-module", finding)
 
 

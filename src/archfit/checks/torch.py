@@ -51,7 +51,9 @@ def check_torch_arch(env: Environment, catalog: Catalog) -> Outcome:
     findings = [f for gpu in env.devices for f in _judge(env, catalog, torch, main, gpu)]
     if findings:
         return found("torch-arch", *findings)
-    verdicts = ", ".join(f"{g.capability}: {coverage_of(env, catalog, main, g.capability).verdict}" for g in env.devices)
+    verdicts = ", ".join(
+        f"{g.capability}: {coverage_of(env, catalog, main, g.capability).verdict}" for g in env.devices
+    )
     return passed("torch-arch", "torch-arch", library=main.name, verdicts=verdicts)
 
 
@@ -83,11 +85,19 @@ def targets_fact(library: Library, gpu: Gpu, coverage: Coverage) -> Fact:
     return Fact(library.path, Text("targets", values))
 
 
-def jit_finding(env: Environment, catalog: Catalog, subject: str, library: Library, gpu: Gpu, coverage: Coverage) -> Finding:
+def jit_finding(
+    env: Environment, catalog: Catalog, subject: str, library: Library, gpu: Gpu, coverage: Coverage
+) -> Finding:
     """Only PTX can serve: an error where the driver is known to be too old for it, else worth knowing."""
     isa = coverage.ptx_isa or "?"
     needed = catalog.driver_for_ptx(isa) if coverage.ptx_isa else None
-    values = {"package": subject, "library": library.name, "sm": gpu.capability.sm, "isa": isa, "needed": str(needed or "?")}
+    values = {
+        "package": subject,
+        "library": library.name,
+        "sm": gpu.capability.sm,
+        "isa": isa,
+        "needed": str(needed or "?"),
+    }
     evidence = (targets_fact(library, gpu, coverage),)
     if needed and isinstance(env.driver, Known) and env.driver.value.release < needed:
         values["driver"] = str(env.driver.value.release)

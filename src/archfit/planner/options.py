@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from typing import TypedDict
 
 from archfit.catalog import Build, Toolkit
 from archfit.model import Distribution, Known, Option, Requires, Step, Text, TorchBuild
@@ -11,6 +12,11 @@ from archfit.planner.situation import COMPANIONS, TORCH_INDEX, Situation
 # R580 is the oldest branch that NVIDIA still supports, the last one for Maxwell, Pascal and Volta, and serves CUDA 13.
 # Sources: catalog `gpus` (last_branch) and NVIDIA/gpu-operator PR 2620, read 2026-11-23.
 _RECOMMENDED_BRANCH = 580
+
+
+class _Commands(TypedDict):
+    pip: tuple[str, ...]
+    uv: tuple[str, ...]
 
 
 def upgrade_option(situation: Situation, build: Build) -> Option:
@@ -39,7 +45,7 @@ def upgrade_option(situation: Situation, build: Build) -> Option:
 
 
 def align_option(situation: Situation) -> Option | None:
-    """torch is fine, its companions are of another release: bring them in step."""
+    """Torch is fine, its companions are of another release: bring them in step."""
     release = situation.catalog.releases.get(situation.torch_release or "")
     if release is None:
         return None
@@ -92,7 +98,7 @@ def source_option(situation: Situation, toolkit: Toolkit) -> Option:
 
 
 def rebuild_option(situation: Situation, lacking: list[Distribution]) -> Option:
-    """torch is fine, packages with code of their own are not: compile them for these GPUs."""
+    """Torch is fine, packages with code of their own are not: compile them for these GPUs."""
     names = ", ".join(str(d) for d in lacking)
     arch_list = ";".join(str(c) for c in situation.capabilities)
     why = (Text("rebuild-arch", {"packages": names, "arch_list": arch_list}),)
@@ -183,9 +189,7 @@ def rebuild_command(situation: Situation, distribution: Distribution, *, uv: boo
     return f'TORCH_CUDA_ARCH_LIST="{arch_list}" {_installer(situation, uv=uv)} {reinstall} {spec}'
 
 
-def _install_step(
-    situation: Situation, name: str, version: str | None, index: str, why: tuple[Text, ...]
-) -> Step:
+def _install_step(situation: Situation, name: str, version: str | None, index: str, why: tuple[Text, ...]) -> Step:
     return Step("install", name, _installed(situation, name), version, index, why)
 
 
@@ -233,7 +237,7 @@ def _installer(situation: Situation, *, uv: bool) -> str:
 
 def _commands(
     situation: Situation, specs: list[str], index: str | None, same: bool, *, nightly: bool = False
-) -> dict[str, tuple[str, ...]]:
+) -> _Commands:
     """The same change by hand. `same`: the release stays and only the build changes, which installers skip by default."""
     tail = " ".join(specs) + (f" --index-url {index}" if index else "")
     pip_flags = ("--pre --upgrade " if nightly else "") + ("--force-reinstall " if same else "")

@@ -42,6 +42,7 @@ def plan(diagnosis: Diagnosis, catalog: Catalog, wish: PlanWish) -> Plan:
 
     Raises:
         ObserveError: no GPU is known, or nothing is known about the target's Python.
+
     """
     situation = situation_of(diagnosis, catalog, wish.python_tag, wish.platform)
     env = diagnosis.environment
@@ -74,7 +75,9 @@ def _options(situation: Situation, wish: PlanWish) -> list[Option]:
 def _nightly_toolkit(situation: Situation) -> Toolkit | None:
     """The oldest CUDA of today's nightlies that serves every GPU on this driver."""
     variants = situation.catalog.nightlies[-1].variants
-    return next((t for v in variants if (t := situation.catalog.toolkit(CudaVersion.parse(v))) and _fits(situation, t)), None)
+    return next(
+        (t for v in variants if (t := situation.catalog.toolkit(CudaVersion.parse(v))) and _fits(situation, t)), None
+    )
 
 
 def _source_toolkit(situation: Situation) -> Toolkit | None:

@@ -19,7 +19,8 @@ _LACKING = ("arch-missing-extension", "arch-missing-framework")
 class Situation:
     """One environment, the GPUs it must serve, and the limits that Python, platform, glibc and driver set.
 
-    `findings` are the ids of the findings, `lacking` the packages without code for one of the GPUs; `python_tag` and `platform` are spelled as in the catalog: ``cp311``, ``linux_x86_64``.
+    `findings` are the ids of the findings, `lacking` the packages without code for one of the GPUs; `python_tag` and
+    `platform` are spelled as in the catalog: ``cp311``, ``linux_x86_64``.
     """
 
     environment: Environment
@@ -103,6 +104,7 @@ def situation_of(diagnosis: Diagnosis, catalog: Catalog, python_tag: str | None,
 
     Raises:
         ObserveError: no GPU is known, or the target's Python could not be asked and was not given.
+
     """
     env = diagnosis.environment
     if not env.devices:
@@ -114,7 +116,7 @@ def situation_of(diagnosis: Diagnosis, catalog: Catalog, python_tag: str | None,
         environment=env,
         catalog=catalog,
         findings=frozenset(f.id for f in diagnosis.findings),
-        lacking=frozenset(f.values["name"] for f in diagnosis.findings if f.id in _LACKING),
+        lacking=frozenset(str(f.values["name"]) for f in diagnosis.findings if f.id in _LACKING),
         gpus=env.devices,
         driver=env.driver.value.release if isinstance(env.driver, Known) else None,
         python_tag=python_tag or (python.tag if python else ""),

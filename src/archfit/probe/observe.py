@@ -36,6 +36,7 @@ def observe(wish: Wish, catalog: Catalog, progress: Progress | None = None) -> E
     Raises:
         UsageError: the target does not exist, a GPU or driver cannot be meant.
         ObserveError: the target may not be looked at.
+
     """
     gpus = tuple(gpu for spec in wish.gpus for gpu in parse_gpus(spec, catalog))
     driver = parse_driver(wish.driver, catalog) if wish.driver else None

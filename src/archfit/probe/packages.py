@@ -63,9 +63,7 @@ def _read_metadata(site: Path, found: dict[str, _Found]) -> dict[str, str]:
         paths = _RECORD_PATH.findall(metadata.read_text("RECORD") or "")
         owners.update(dict.fromkeys(paths, name))
         if name not in found:
-            found[name] = _Found(
-                name, metadata.version, tuple(metadata.requires or ()), _import_names(metadata, paths)
-            )
+            found[name] = _Found(name, metadata.version, tuple(metadata.requires or ()), _import_names(metadata, paths))
     return owners
 
 
@@ -81,10 +79,7 @@ def _import_names(metadata: Metadata, paths: list[str]) -> tuple[str, ...]:
 def _walk(site: Path) -> list[Path]:
     """Every shared object below `site`, symbolic links to folders not followed."""
     return sorted(
-        Path(folder, name)
-        for folder, _, names in os.walk(site)
-        for name in names
-        if _SHARED_OBJECT.search(name)
+        Path(folder, name) for folder, _, names in os.walk(site) for name in names if _SHARED_OBJECT.search(name)
     )
 
 

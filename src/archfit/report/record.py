@@ -22,7 +22,11 @@ def render_record(
     """The record of one upgrade: what was, what is, why, what was verified, how to go back."""
     env = before.environment
     ui = messages.ui
-    lines = [f"# {ui('record-title', target=env.root)}", "", f"{ui('record-date')}: {when.isoformat(timespec='seconds')}"]
+    lines = [
+        f"# {ui('record-title', target=env.root)}",
+        "",
+        f"{ui('record-date')}: {when.isoformat(timespec='seconds')}",
+    ]
     lines += ["", f"## {ui('record-what')}", "", f"| | {ui('record-before')} | {ui('record-after')} |", "|---|---|---|"]
     lines += _row("torch", *(_torch(e) for e in (env, after.environment)))
     lines += _row("CUDA", *(_cuda(e, ui("record-unknown")) for e in (env, after.environment)))
@@ -33,7 +37,10 @@ def render_record(
     lines += [
         f"| {ui('column-package')} | {ui('column-from')} | {ui('column-to')} | {ui('column-size')} | {ui('record-sha')} |",
         "|---|---|---|---|---|",
-        *(f"| {c.name} | {c.current or '-'} | {c.wanted} | {size(c.wheel_bytes)} | `{c.sha256 or '-'}` |" for c in changes),
+        *(
+            f"| {c.name} | {c.current or '-'} | {c.wanted} | {size(c.wheel_bytes)} | `{c.sha256 or '-'}` |"
+            for c in changes
+        ),
     ]
     lines += ["", f"## {ui('record-verified')}", "", *_evidence(messages, verification)]
     lines += ["", f"## {ui('record-back')}", "", ui("record-back-text"), ""]
@@ -80,7 +87,14 @@ def _why(messages: Messages, before: Diagnosis) -> list[str]:
     if before.primary is None:
         return []
     facts = _facts(messages, before.primary.evidence)
-    return [f"**{messages.title(before.primary)}** (`{before.primary.id}`)", "", messages.detail(before.primary), "", *facts, ""]
+    return [
+        f"**{messages.title(before.primary)}** (`{before.primary.id}`)",
+        "",
+        messages.detail(before.primary),
+        "",
+        *facts,
+        "",
+    ]
 
 
 def _facts(messages: Messages, facts: Iterable[Fact]) -> list[str]:

@@ -34,7 +34,12 @@ from archfit.model import (
 )
 from archfit.report.messages import Messages
 
-_MARKS = {"good": ("✓", "ok", "green"), "bad": ("✗", "x", "red"), "warn": ("!", "!", "yellow"), "none": ("·", "-", "dim")}
+_MARKS = {
+    "good": ("✓", "ok", "green"),
+    "bad": ("✗", "x", "red"),
+    "warn": ("!", "!", "yellow"),
+    "none": ("·", "-", "dim"),
+}
 _VERDICT_STYLE = {
     Verdict.NATIVE: "green",
     Verdict.COMPATIBLE: "green",
@@ -116,7 +121,9 @@ class Screen:
         if finding.evidence:
             parts += [Styled(""), Styled(self.messages.ui("evidence"), style="dim"), *self._facts(finding)]
         border = box.ROUNDED if self.unicode else box.ASCII
-        return Panel(Group(*parts), title=self.messages.ui("primary"), title_align="left", border_style="red", box=border)
+        return Panel(
+            Group(*parts), title=self.messages.ui("primary"), title_align="left", border_style="red", box=border
+        )
 
     def _facts(self, finding: Finding) -> list[RenderableType]:
         facts = [Styled(f"{f.source}: {self.messages.text(f.text)}", style="dim") for f in finding.evidence]
@@ -127,7 +134,9 @@ class Screen:
         self.out.print(self.messages.ui("also"), style="bold")
         for finding in findings:
             kind = {"error": "bad", "warning": "warn", "info": "none"}[finding.severity.value]
-            self.out.print(Padding(Group(Styled.assemble(self._mark(kind), " ", self.messages.title(finding))), (0, 0, 0, 2)))
+            self.out.print(
+                Padding(Group(Styled.assemble(self._mark(kind), " ", self.messages.title(finding))), (0, 0, 0, 2))
+            )
             if verbose:
                 self.out.print(Padding(Styled(self.messages.detail(finding), style="dim"), (0, 0, 0, 4)))
                 self.out.print(Padding(Group(*self._facts(finding)), (0, 0, 0, 2)))

@@ -1,4 +1,5 @@
 """Child: what Python is this? Prints one line of JSON."""
+
 import json
 import os
 import platform

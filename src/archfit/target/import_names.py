@@ -1,4 +1,5 @@
 """Child: import the modules named on the command line, one after the other. Prints one line of JSON."""
+
 import importlib
 import json
 import sys

@@ -46,6 +46,7 @@ def apply(root: Path, change: Change, on_step: OnStep) -> tuple[History, Verific
         ApplyError: refused, failed or not verified; the environment is as it was.
         Interrupted: Ctrl-C; the environment is as it was.
         RestoreError: putting back failed; copies are kept.
+
     """
     root = root.resolve()
     _refuse_unfit(root, change)
@@ -102,6 +103,7 @@ def roll_back(root: Path, state: int | None) -> History:
 
     Raises:
         ApplyError: there is no such state, or it is live already, or its folder is gone; nothing was changed.
+
     """
     root = root.resolve()
     journal = Journal(root)
@@ -165,7 +167,7 @@ def _settle_names(journal: Journal, live: int) -> None:
     folder = journal.state_path(live)
     owner = by_inode.get(identity(folder) or 0)
     if owner is not None and owner != live and not os.path.lexists(journal.state_path(owner)):
-        os.rename(folder, journal.state_path(owner))
+        folder.rename(journal.state_path(owner))
 
 
 def _put_back(journal: Journal, number: int, clone: Path, error: BaseException) -> None:
@@ -212,7 +214,7 @@ def _next_state(journal: Journal, change: Change) -> int:
 
 def _live_state(journal: Journal) -> int:
     current = identity(journal.root)
-    return next((e["id"] for e in journal.entries() if e["event"] == "state" and e["inode"] == current), 0)
+    return next((int(e["id"]) for e in journal.entries() if e["event"] == "state" and e["inode"] == current), 0)
 
 
 def _before(opened: dict[str, Any], journal: Journal) -> int:
@@ -244,7 +246,7 @@ def _inode(folder: Path) -> int:
     return found
 
 
-class _relocatable:  # noqa: N801 - reads like a verb at its one place of use
+class _relocatable:
     """While it lasts, installers write console scripts that find their Python beside themselves.
 
     `pyvenv.cfg` is replaced, never written into: it is a hard link to the live one.

@@ -23,6 +23,7 @@ def exchange(first: Path, second: Path) -> None:
 
     Raises:
         OSError: nothing was renamed.
+
     """
     try:
         _rename_exchange(first, second)
@@ -44,9 +45,9 @@ def repair(first: Path, second: Path) -> None:
     if not os.path.lexists(aside):
         return
     if os.path.lexists(first) and not os.path.lexists(second):
-        os.rename(aside, second)  # only the last rename was missing
+        aside.rename(second)  # only the last rename was missing
     elif not os.path.lexists(first):
-        os.rename(aside, first)
+        aside.rename(first)
     sync_folder(first.parent)
 
 
@@ -82,6 +83,6 @@ def _rename_exchange(first: Path, second: Path) -> None:
 
 def _rename_thrice(first: Path, second: Path) -> None:
     aside = aside_name(second)
-    os.rename(first, aside)
-    os.rename(second, first)
-    os.rename(aside, second)
+    first.rename(aside)
+    second.rename(first)
+    aside.rename(second)

@@ -17,9 +17,10 @@ from archfit.model import LockedPackage
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """A resolution: the whole lock file (PEP 751) and what it changes in the environment it was made for."""
+    """A resolution: pinned requirements with hashes, from which index, and what they change in the environment."""
 
-    text: str
+    requirements: str
+    index: str | None
     changes: tuple[LockedPackage, ...]
 
     @property
@@ -51,6 +52,7 @@ def resolve(
 
     Raises:
         ObserveError: no network, no such version, or the requirements contradict each other; carries uv's last words.
+
     """
     with tempfile.TemporaryDirectory(prefix="archfit-") as scratch:
         wishes, lock = Path(scratch, "wishes.txt"), Path(scratch, "pylock.toml")
@@ -62,8 +64,9 @@ def resolve(
         done = _run(command)
         if done.returncode != 0:
             raise ObserveError("resolve-failed", specs=" ".join(specs), cause=_last_words(done.stderr))
-        text = lock.read_text("utf-8")
-    return Lock(text, tuple(_changes(tomllib.loads(text)["packages"], installed, frozenset(reinstall))))
+        packages = tomllib.loads(lock.read_text("utf-8"))["packages"]
+    pins = "".join(_pin(package) for package in packages)
+    return Lock(pins, index, tuple(_changes(packages, installed, frozenset(reinstall))))
 
 
 def install(python: Path, lock: Lock, *, reinstall: Iterable[str] = (), talk: bool = False) -> None:
@@ -73,11 +76,14 @@ def install(python: Path, lock: Lock, *, reinstall: Iterable[str] = (), talk: bo
 
     Raises:
         ApplyError: uv failed; carries its last words.
+
     """
     with tempfile.TemporaryDirectory(prefix="archfit-") as scratch:
-        path = Path(scratch, "pylock.toml")
-        path.write_text(lock.text, "utf-8")
-        command = ["pip", "install", "--python", str(python), "-r", str(path)]
+        # Not installed from the pylock itself: uv 0.13 does not look into its own cache for that, and loads all again.
+        path = Path(scratch, "requirements.txt")
+        path.write_text(lock.requirements, "utf-8")
+        command = ["pip", "install", "--python", str(python), "--no-deps", "--require-hashes", "-r", str(path)]
+        command += ["--index-url", lock.index] if lock.index else []
         for name in reinstall:
             command += ["--reinstall-package", name]
         done = _run(command, talk=talk)
@@ -90,6 +96,7 @@ def create_environment(folder: Path, python: str, specs: Sequence[str], *, talk:
 
     Raises:
         ApplyError: uv failed; carries its last words.
+
     """
     wanted = ["pip", "install", "--python", str(folder / "bin/python"), *specs]
     for command in (["venv", "--quiet", "--python", python, str(folder)], wanted):
@@ -131,12 +138,19 @@ def _changes(
     packages: Iterable[dict[str, Any]], installed: Mapping[str, str], reinstall: frozenset[str]
 ) -> Iterable[LockedPackage]:
     for package in packages:
-        name, version = package["name"], package.get("version", "?")
+        name, version = package["name"], package["version"]
         current = installed.get(name)
         if current == version and name not in reinstall:
             continue
         wheel = next(iter(package.get("wheels", ())), None) or package.get("sdist") or {}
         yield LockedPackage(name, current, version, wheel.get("size"), wheel.get("hashes", {}).get("sha256"))
+
+
+def _pin(package: dict[str, Any]) -> str:
+    """``name==version --hash=...``: any of the files that the lock allows for this interpreter."""
+    files = [*package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else [])]
+    hashes = (f" --hash={kind}:{value}" for file in files for kind, value in file.get("hashes", {}).items())
+    return f"{package['name']}=={package['version']}{''.join(hashes)}\n"
 
 
 def _last_words(stderr: str | None) -> str:

@@ -22,6 +22,7 @@ def clone_tree(source: Path, target: Path) -> None:
 
     Raises:
         OSError: a folder or file could not be made; what was made so far stays.
+
     """
     target.mkdir()
     for entry in os.scandir(source):

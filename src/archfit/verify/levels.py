@@ -91,7 +91,9 @@ def import_names(distribution: Distribution) -> tuple[str, ...]:
     return tuple(public or distribution.import_names)
 
 
-def _import(env: Environment, before: Environment | None, distribution: Distribution, names: tuple[str, ...]) -> Evidence:
+def _import(
+    env: Environment, before: Environment | None, distribution: Distribution, names: tuple[str, ...]
+) -> Evidence:
     probe = f"import:{distribution.name}"
     error, seconds = _try_import(env, names)
     if error is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,18 +19,23 @@ from archfit.checks import diagnose
 from archfit.errors import ArchfitError, ObserveError, ProblemError, UsageError
 from archfit.model import (
     Diagnosis,
+    Distribution,
     Environment,
     History,
+    Interpreter,
+    Known,
     LockedPackage,
     Option,
     Plan,
     Requires,
     Step,
+    Unknown,
     Verification,
 )
 from archfit.planner import PlanWish, plan, plan_from_document
 from archfit.probe import Wish, observe
 from archfit.probe.choose import choose_target
+from archfit.probe.observe import parse_driver, parse_gpus
 from archfit.transaction import Change, Journal, apply, read_history, roll_back, unfinished
 from archfit.transaction.installer import Lock, install, resolve
 from archfit.verify import LEVELS, verify
@@ -41,9 +46,11 @@ __all__ = [
     "Prepared",
     "Receipt",
     "Wish",
+    "cost_of",
     "doctor",
     "environment_root",
     "history",
+    "imagine",
     "load_plan",
     "make_plan",
     "prepare_upgrade",
@@ -94,6 +101,23 @@ def doctor(wish: Wish, on_read: OnRead | None = None) -> Diagnosis:
     return diagnose(replace(environment, interrupted=unfinished(environment.root)), catalog)
 
 
+def imagine(interpreter: Interpreter, versions: Mapping[str, str], gpus: tuple[str, ...], driver: str) -> Diagnosis:
+    """Diagnose an environment that does not exist yet, from the versions that would be in it: for planning ahead."""
+    catalog = load_catalog()
+    environment = Environment(
+        root=interpreter.prefix,
+        python=interpreter.executable,
+        chosen="named",
+        interpreter=Known(interpreter, "imagined"),
+        distributions=tuple(Distribution(name, version) for name, version in versions.items()),
+        unreadable=(),
+        torch_cuda=Unknown("imagined"),
+        gpus=Known(tuple(gpu for spec in gpus for gpu in parse_gpus(spec, catalog)), "--gpu"),
+        driver=Known(parse_driver(driver, catalog), "--driver"),
+    )
+    return diagnose(environment, catalog)
+
+
 def make_plan(diagnosis: Diagnosis, wish: PlanWish) -> Plan:
     """Every way out of a diagnosis, best first; asks nothing of the network."""
     return plan(diagnosis, load_catalog(), wish)
@@ -120,6 +144,14 @@ def price(plan: Plan) -> Plan:
             options[position] = replace(option, requires=_priced(option.requires, lock))
             return replace(plan, options=tuple(options))
     return plan
+
+
+def cost_of(python: Path, specs: Sequence[str]) -> Requires:
+    """What installing `specs` into an empty environment loads and takes; unknown where the index is out of reach."""
+    try:
+        return _priced(Requires(), resolve(python, specs, {}))
+    except ObserveError:
+        return Requires()
 
 
 def prepare_upgrade(diagnosis: Diagnosis, plan: Plan) -> Prepared | None:

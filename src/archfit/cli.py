@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +12,8 @@ from cyclopts import App, Parameter
 from rich.prompt import Confirm
 
 from archfit import __version__, api
-from archfit.errors import ArchfitError, ExitCode, ProblemError, UsageError
+from archfit.errors import ExitCode, ProblemError, UsageError
+from archfit.flow import announce, diagnose, perform_upgrade, upgrade_document
 from archfit.model import Diagnosis, Plan, Proof, Status, Verification
 from archfit.report import json_v1, record
 from archfit.session import Session, error_door
@@ -110,7 +110,7 @@ def doctor(
     """
     session = Session(lang, color=not no_color, as_json=as_json)
     with error_door(session):
-        diagnosis = _diagnose(session, target, gpu, driver)
+        diagnosis = diagnose(session, target, gpu, driver)
         if as_json:
             session.print_text(_doctor_json(session, diagnosis))
         else:
@@ -147,7 +147,7 @@ def plan(
     session = Session(lang, color=not no_color, as_json=as_json)
     with error_door(session):
         wish = api.PlanWish(strategy.value, _python_tag(python), _platform(platform))
-        found = api.make_plan(_diagnose(session, target, gpu, driver), wish)
+        found = api.make_plan(diagnose(session, target, gpu, driver), wish)
         if not offline and not (python or platform):
             with session.counting("asking"):
                 found = api.price(found)
@@ -189,7 +189,7 @@ def upgrade(
     session = Session(lang, color=not no_color, as_json=as_json)
     with error_door(session):
         _check_level(level)
-        diagnosis = _diagnose(session, target, gpu, driver)
+        diagnosis = diagnose(session, target, gpu, driver)
         chosen = (
             api.load_plan(plan, diagnosis.environment)
             if plan
@@ -200,13 +200,13 @@ def upgrade(
         if prepared is None:
             _say_nothing_to_do(session, chosen)
             return int(ExitCode.OK)
-        _announce(session, prepared)
+        announce(session, prepared)
         if dry_run:
             _say_dry(session, prepared)
             return int(ExitCode.OK)
         if not yes:
             _confirm(session)
-        _upgrade(session, prepared, level)
+        perform_upgrade(session, prepared, level)
     return int(ExitCode.OK)
 
 
@@ -280,9 +280,9 @@ def verify(
     session = Session(lang, color=not no_color, as_json=as_json)
     with error_door(session):
         _check_level(level)
-        diagnosis = _diagnose(session, target, gpu, driver)
+        diagnosis = diagnose(session, target, gpu, driver)
         with session.steps() as (on_step, on_probe):
-            on_step("verify")
+            on_step("prove")
             proof = api.prove(diagnosis, level, on_probe)
         code = _verify_code(diagnosis, proof)
         words = {ExitCode.OK: "passed", ExitCode.VERIFY_FAILED: "failed"}.get(code, "undecided")
@@ -323,11 +323,6 @@ def demo(
 
 
 # --- shared by commands ----------------------------------------------------------------------------------------------
-
-
-def _diagnose(session: Session, target: str | None, gpus: list[str] | None, driver: str | None) -> Diagnosis:
-    with session.counting("reading") as on_read:
-        return api.doctor(api.Wish(target, tuple(gpus or ()), driver), on_read)
 
 
 def _doctor_json(session: Session, diagnosis: Diagnosis) -> str:
@@ -378,40 +373,13 @@ def _say_nothing_to_do(session: Session, plan: Plan) -> None:
         session.screen.plan(plan)
 
 
-def _announce(session: Session, prepared: api.Prepared) -> None:
-    if session.as_json:
-        return
-    screen, messages = session.screen, session.messages
-    root = prepared.before.environment.root
-    screen.out.print(messages.ui("upgrade-will", target=root), style="bold", soft_wrap=True)
-    screen.changes(prepared.changes)
-    needs = prepared.option.requires
-    if needs.download_bytes:
-        screen.needs(prepared.option)
-    for risk in prepared.option.risks:
-        screen.out.print(f"{messages.ui('risks')}: {messages.text(risk)}", style="yellow")
-    screen.out.print(messages.ui("upgrade-safe", target=root), soft_wrap=True)
-
-
 def _say_dry(session: Session, prepared: api.Prepared) -> None:
     if session.as_json:
-        document = _upgrade_document(session, prepared, None)
+        document = upgrade_document(session, prepared, None)
         session.print_text(json_v1.dump(document))
         return
     session.screen.out.print(session.messages.ui("upgrade-dry"), style="bold")
     session.screen.commands(prepared.option)
-
-
-def _upgrade_document(session: Session, prepared: api.Prepared, receipt: api.Receipt | None) -> json_v1.Document:
-    return json_v1.upgrade_document(
-        "done" if receipt else "dry-run",
-        prepared.before,
-        prepared.option,
-        prepared.changes,
-        receipt.verification if receipt else None,
-        receipt.record if receipt else None,
-        session.messages,
-    )
 
 
 def _confirm(session: Session) -> None:
@@ -419,37 +387,3 @@ def _confirm(session: Session) -> None:
         raise UsageError("needs-yes")
     if not Confirm.ask(session.messages.ui("upgrade-confirm"), console=session.talk, default=False):
         raise ProblemError("not-confirmed")
-
-
-def _upgrade(session: Session, prepared: api.Prepared, level: str) -> api.Receipt:
-    """Apply with progress, print the evidence and where the record is."""
-    messages, env = session.messages, prepared.before.environment
-    primary = prepared.before.primary
-
-    def render(made: api.Prepared, after: Diagnosis, proof: Verification, number: int) -> str:
-        now = datetime.now().astimezone()
-        return record.render_record(messages, made.before, after, made.option, made.changes, proof, now)
-
-    try:
-        with session.steps() as (on_step, on_probe):
-            receipt = api.upgrade(
-                prepared,
-                level=level,
-                why=messages.title(primary) if primary else messages.text(prepared.option.summary),
-                render_record=render,
-                on_step=on_step,
-                on_probe=on_probe,
-                talk=not session.as_json,
-            )
-    except ArchfitError as error:
-        if (proof := getattr(error, "proof", None)) and not session.as_json:
-            session.screen.verification(proof)
-        raise
-    if session.as_json:
-        session.print_text(json_v1.dump(_upgrade_document(session, prepared, receipt)))
-        return receipt
-    session.screen.verification(receipt.verification)
-    after = receipt.history.live.label if receipt.history.live else "-"
-    session.screen.out.print(messages.ui("upgrade-done", target=env.root, after=after), style="green", soft_wrap=True)
-    session.screen.out.print(messages.ui("upgrade-record", path=receipt.record), soft_wrap=True)
-    return receipt

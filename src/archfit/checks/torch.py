@@ -76,13 +76,14 @@ def targets_fact(library: Library, gpu: Gpu, coverage: Coverage) -> Fact:
     ptx = [t for t in targets if t.startswith("compute_")]
     able = sum(n for verdict, n in coverage.counts.items() if verdict.runs)
     values = {
-        "sass": " ".join(sass) or "-",
-        "ptx": " ".join(ptx) or "-",
+        "sass": " ".join(sass),
+        "ptx": " ".join(ptx),
         "able": str(able),
         "total": str(sum(coverage.counts.values())),
         "sm": gpu.capability.sm,
     }
-    return Fact(library.path, Text("targets", values))
+    key = "targets" if sass and ptx else "targets-sass" if sass else "targets-ptx"
+    return Fact(library.path, Text(key, values))
 
 
 def jit_finding(

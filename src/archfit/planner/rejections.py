@@ -4,45 +4,56 @@ from __future__ import annotations
 
 from archfit.arch import CudaVersion
 from archfit.catalog import Build, Toolkit
-from archfit.model import Rejected, Text
+from archfit.model import Gpu, Rejected, Text
 from archfit.planner.situation import Situation
 
 
 def rejections(situation: Situation) -> tuple[Rejected, ...]:
     """Every index whose CUDA cannot serve a GPU, every build that the driver blocks, and 'only a new driver'."""
-    return (*_toolkits(situation), *_blocked_by_driver(situation), *_driver_alone(situation))
+    return (
+        *_toolkits(situation),
+        *_blocked_by_driver(situation),
+        *_nightly_blocked(situation),
+        *_driver_alone(situation),
+    )
 
 
 def _toolkits(situation: Situation) -> list[Rejected]:
+    """One row for all CUDA releases older than a GPU, one for all that have dropped one."""
     variants = {b.variant: b.cuda for b in situation.catalog.builds if b.cuda and b.platform == situation.platform}
     for nightly in situation.catalog.nightlies:
         variants |= {v: CudaVersion.parse(v) for v in nightly.variants}
-    rejected = []
+    useless: dict[tuple[str, Gpu], list[tuple[str, Toolkit]]] = {}
     for variant, cuda in sorted(variants.items(), key=lambda item: item[1]):
         toolkit = situation.catalog.toolkit(cuda)
         if toolkit and (why := _why_not(situation, toolkit)):
-            rejected.append(Rejected(f"{variant} (stable, nightly/{variant})", why))
-    return rejected
+            useless.setdefault(why, []).append((variant, toolkit))
+    return [_reject(situation, key, gpu, rows) for (key, gpu), rows in useless.items()]
 
 
-def _why_not(situation: Situation, toolkit: Toolkit) -> Text | None:
-    """Why this CUDA release cannot hold machine code for one of the GPUs, or None if it can."""
+def _why_not(situation: Situation, toolkit: Toolkit) -> tuple[str, Gpu] | None:
+    """Which GPU this CUDA release cannot make machine code for, being too old or too new; None if it can for all."""
     for gpu in situation.gpus:
-        if situation.catalog.can_target(toolkit, gpu.capability):
-            continue
-        plain = [t for t in toolkit.targets if not t.suffix]
-        first = situation.catalog.first_toolkit_for(gpu.capability)
-        values = {
-            "cuda": str(toolkit.cuda),
-            "sm": gpu.capability.sm,
-            "gpu": gpu.name,
-            "oldest": str(min(plain)),
-            "newest": str(max(plain)),
-            "first": str(first.cuda) if first else "?",
-            "driver": str(situation.driver_floor or "?"),
-        }
-        return Text("toolkit-too-new" if gpu.capability < min(plain).capability else "toolkit-too-old", values)
+        if not situation.catalog.can_target(toolkit, gpu.capability):
+            oldest = min(t.capability for t in toolkit.targets)
+            return ("toolkit-too-new" if gpu.capability < oldest else "toolkit-too-old"), gpu
     return None
+
+
+def _reject(situation: Situation, key: str, gpu: Gpu, rows: list[tuple[str, Toolkit]]) -> Rejected:
+    plain = [t.capability for _, toolkit in rows for t in toolkit.targets if not t.suffix]
+    able = [t.cuda for t in situation.catalog.toolkits if situation.catalog.can_target(t, gpu.capability)]
+    values = {
+        "cuda": ", ".join(str(toolkit.cuda) for _, toolkit in rows),
+        "sm": gpu.capability.sm,
+        "gpu": gpu.name,
+        "oldest": min(plain).sm,
+        "newest": max(plain).sm,
+        "first": str(min(able, default="?")),
+        "last": str(max(able, default="?")),
+        "driver": str(situation.driver_floor or "?"),
+    }
+    return Rejected(", ".join(variant for variant, _ in rows) + " (stable, nightly)", Text(key, values))
 
 
 def _blocked_by_driver(situation: Situation) -> list[Rejected]:
@@ -60,6 +71,18 @@ def _blocked_by_driver(situation: Situation) -> list[Rejected]:
         )
         for cuda, build in sorted(newest.items())
     ]
+
+
+def _nightly_blocked(situation: Situation) -> list[Rejected]:
+    """Nightlies whose CUDA would serve the GPUs but does not load on this driver."""
+    if situation.driver is None or situation.driver_unfit:
+        return []
+    rows = [(v, situation.catalog.toolkit(CudaVersion.parse(v))) for v in situation.catalog.nightlies[-1].variants]
+    blocked = [(v, t) for v, t in rows if t and situation.driver < t.min_driver and _why_not(situation, t) is None]
+    if not blocked:
+        return []
+    values = {"needed": str(min(t.min_driver for _, t in blocked)), "driver": str(situation.driver)}
+    return [Rejected("nightly " + ", ".join(v for v, _ in blocked), Text("driver-blocks", values))]
 
 
 def _driver_alone(situation: Situation) -> list[Rejected]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -111,6 +112,8 @@ class Screen:
         if not lines and outcome.reason:
             lines = [self.messages.text(outcome.reason)]
         quiet = outcome.state is State.NOT_APPLICABLE
+        if quiet:
+            lines = [f"{self.messages.ui('skipped')}: {line}" for line in lines]
         return Styled("\n".join(lines), style="dim" if quiet else "")
 
     def _primary(self, finding: Finding) -> RenderableType:
@@ -262,7 +265,7 @@ class Screen:
             key = "history-live" if state.live else "history-kept" if state.path else "history-gone"
             where = self.messages.ui(key) + (f": {state.path.name}" if state.path and not state.live else "")
             style = "green" if state.live else ""
-            table.add_row(str(state.id), state.label, state.time, state.verified or "-", where, style=style)
+            table.add_row(str(state.id), state.label, _local(state.time), state.verified or "-", where, style=style)
         self.out.print(table)
 
     def verification(self, verification: Verification) -> None:
@@ -300,6 +303,11 @@ class Screen:
         for column in columns:
             table.add_column(self.messages.ui(column), overflow="fold")
         return table
+
+
+def _local(time: str) -> str:
+    """A time of the journal (UTC) on the reader's clock, to the minute."""
+    return datetime.fromisoformat(time).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def size(count: int | None) -> str:

@@ -208,8 +208,8 @@ def _next_state(journal: Journal, change: Change) -> int:
         number = max((e["id"] for e in states), default=0) + 1
         journal.append("state", id=number, label=change.before, inode=_inode(journal.root), why="", verified="")
         states = [*states, {"id": number}]
-    begun = [e["id"] for e in journal.entries() if e["event"] == "begin"]
-    return max([*begun, *(e["id"] for e in states)]) + 1
+    begun = [int(e["id"]) for e in journal.entries() if e["event"] == "begin"]
+    return max([*begun, *(int(e["id"]) for e in states)]) + 1
 
 
 def _live_state(journal: Journal) -> int:

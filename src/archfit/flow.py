@@ -1,0 +1,80 @@
+"""Steps that several commands share: look, announce, apply with progress."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from archfit import api
+from archfit.errors import ArchfitError
+from archfit.model import Diagnosis, Verification
+from archfit.report import json_v1, record
+from archfit.session import Session
+
+
+def diagnose(session: Session, target: str | None, gpus: list[str] | None, driver: str | None) -> Diagnosis:
+    """Observe and check with a bar."""
+    with session.counting("reading") as on_read:
+        return api.doctor(api.Wish(target, tuple(gpus or ()), driver), on_read)
+
+
+def announce(session: Session, prepared: api.Prepared) -> None:
+    """Say what an upgrade will change, before it is changed."""
+    if session.as_json:
+        return
+    screen, messages = session.screen, session.messages
+    root = prepared.before.environment.root
+    screen.out.print(messages.ui("upgrade-will", target=root), style="bold", soft_wrap=True)
+    screen.changes(prepared.changes)
+    needs = prepared.option.requires
+    if needs.download_bytes:
+        screen.needs(prepared.option)
+    for risk in prepared.option.risks:
+        screen.out.print(f"{messages.ui('risks')}: {messages.text(risk)}", style="yellow")
+    screen.out.print(messages.ui("upgrade-safe", target=root), soft_wrap=True)
+
+
+def upgrade_document(session: Session, prepared: api.Prepared, receipt: api.Receipt | None) -> json_v1.Document:
+    """The document of an upgrade, done or only tried."""
+    return json_v1.upgrade_document(
+        "done" if receipt else "dry-run",
+        prepared.before,
+        prepared.option,
+        prepared.changes,
+        receipt.verification if receipt else None,
+        receipt.record if receipt else None,
+        session.messages,
+    )
+
+
+def perform_upgrade(session: Session, prepared: api.Prepared, level: str) -> api.Receipt:
+    """Apply with progress, print the evidence and where the record is."""
+    messages, env = session.messages, prepared.before.environment
+    primary = prepared.before.primary
+
+    def render(made: api.Prepared, after: Diagnosis, proof: Verification, number: int) -> str:
+        now = datetime.now().astimezone()
+        return record.render_record(messages, made.before, after, made.option, made.changes, proof, now)
+
+    try:
+        with session.steps() as (on_step, on_probe):
+            receipt = api.upgrade(
+                prepared,
+                level=level,
+                why=messages.title(primary) if primary else messages.text(prepared.option.summary),
+                render_record=render,
+                on_step=on_step,
+                on_probe=on_probe,
+                talk=not session.as_json,
+            )
+    except ArchfitError as error:
+        if (proof := getattr(error, "proof", None)) and not session.as_json:
+            session.screen.verification(proof)
+        raise
+    if session.as_json:
+        session.print_text(json_v1.dump(upgrade_document(session, prepared, receipt)))
+        return receipt
+    session.screen.verification(receipt.verification)
+    after = receipt.history.live.label if receipt.history.live else "-"
+    session.screen.out.print(messages.ui("upgrade-done", target=env.root, after=after), style="green", soft_wrap=True)
+    session.screen.out.print(messages.ui("upgrade-record", path=receipt.record), soft_wrap=True)
+    return receipt

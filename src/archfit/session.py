@@ -84,9 +84,9 @@ class _Steps:
         self.end()
         sentence = self.session.messages.ui(f"step-{key}")
         self.current = (sentence, monotonic())
-        if key == "install":
+        if key == "install" or not self.session.talk.is_terminal:
             self.session.talk.print(f"  {sentence} …" if self.session.screen.unicode else f"  {sentence} ...")
-            return  # uv draws its own bars
+            return  # uv draws its own bars; a log gets a line
         self.progress = self.session._progress()
         self.task = self.progress.add_task(sentence, total=None)
         self.progress.start()

@@ -68,12 +68,12 @@ def perform_upgrade(session: Session, prepared: api.Prepared, level: str) -> api
             )
     except ArchfitError as error:
         if (proof := getattr(error, "proof", None)) and not session.as_json:
-            session.screen.verification(proof)
+            session.screen.verification(proof, only_failures=True)
         raise
     if session.as_json:
         session.print_text(json_v1.dump(upgrade_document(session, prepared, receipt)))
         return receipt
-    session.screen.verification(receipt.verification)
+    session.screen.verification(receipt.verification, only_failures=True)
     after = receipt.history.live.label if receipt.history.live else "-"
     session.screen.out.print(messages.ui("upgrade-done", target=env.root, after=after), style="green", soft_wrap=True)
     session.screen.out.print(messages.ui("upgrade-record", path=receipt.record), soft_wrap=True)

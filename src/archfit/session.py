@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import signal
 import sys
 import traceback
@@ -10,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TextIO, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -27,7 +30,8 @@ class Session:
         self.messages = Messages(self.language)
         self.as_json = as_json
         plain = None if color else True
-        out = Console(no_color=plain, highlight=False, soft_wrap=False)
+        stdout = sys.stdout if sys.stdout.isatty() else cast(TextIO, _Trimmed(sys.stdout))
+        out = Console(file=stdout, no_color=plain, highlight=False)
         self.talk = Console(stderr=True, no_color=plain, highlight=False)
         self.screen = Screen(self.messages, out, self.talk)
 
@@ -69,6 +73,24 @@ class Session:
         return Progress(
             *columns, TimeElapsedColumn(), console=self.talk, transient=True, disable=not self.talk.is_terminal
         )
+
+
+class _Trimmed(io.TextIOBase):
+    """Stdout that is no terminal: the blanks that fill a table's last column to the edge are left out."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._file.encoding
+
+    def write(self, text: str) -> int:
+        self._file.write(re.sub(r"[ \t]+(?=\n)", "", text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 class _Steps:

@@ -26,10 +26,7 @@ def upgrade_option(situation: Situation, build: Build) -> Option:
     same = situation.torch_release == build.torch
     capabilities = ", ".join(str(c) for c in situation.capabilities)
     values = {"torch": build.torch, "cuda": str(build.cuda), "index": build.index, "capabilities": capabilities}
-    why = (
-        Text(f"build-{build.confidence}", {**values, "targets": " ".join(str(t) for t in build.targets)}),
-        Text("build-driver", {"needed": str(situation.driver_for(build))}),
-    )
+    why = (Text(f"build-{build.confidence}", {**values, "targets": " ".join(str(t) for t in build.targets)}),)
     return Option(
         kind="upgrade",
         summary=Text("upgrade", values),

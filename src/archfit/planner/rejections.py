@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from archfit.arch import CudaVersion
-from archfit.catalog import Build, Toolkit
-from archfit.model import Gpu, Rejected, Text
+from archfit.catalog import Toolkit
+from archfit.model import DriverRelease, Gpu, Rejected, Text
 from archfit.planner.situation import Situation
 
 
@@ -13,7 +13,6 @@ def rejections(situation: Situation) -> tuple[Rejected, ...]:
     return (
         *_toolkits(situation),
         *_blocked_by_driver(situation),
-        *_nightly_blocked(situation),
         *_driver_alone(situation),
     )
 
@@ -57,32 +56,25 @@ def _reject(situation: Situation, key: str, gpu: Gpu, rows: list[tuple[str, Tool
 
 
 def _blocked_by_driver(situation: Situation) -> list[Rejected]:
-    """One row per CUDA release that would serve the GPUs but does not load on this driver."""
+    """One row per driver that is wanted: the builds that would serve the GPUs but do not load on this driver."""
     if situation.driver is None or situation.driver_unfit:
         return []
-    newest: dict[CudaVersion, Build] = {}
-    for build in situation.catalog.builds:
-        if build.cuda and situation.installable(build) and situation.serves(build) and not situation.loads(build):
-            newest[build.cuda] = build
+    blocked: dict[DriverRelease, dict[str, str]] = {}
+    for build in situation.catalog.builds:  # oldest first, so the newest release of a variant stays
+        needed = situation.driver_for(build)
+        if needed and situation.installable(build) and situation.serves(build) and not situation.loads(build):
+            blocked.setdefault(needed, {})[build.variant] = f"torch {build.torch}+{build.variant}"
+    for variant in situation.catalog.nightlies[-1].variants:
+        toolkit = situation.catalog.toolkit(CudaVersion.parse(variant))
+        if toolkit and situation.driver < toolkit.min_driver and _why_not(situation, toolkit) is None:
+            blocked.setdefault(toolkit.min_driver, {})[f"nightly/{variant}"] = f"nightly/{variant}"
     return [
         Rejected(
-            f"torch {build.torch} (CUDA {cuda}, {build.index})",
-            Text("driver-blocks", {"needed": str(situation.driver_for(build)), "driver": str(situation.driver)}),
+            ", ".join(names.values()),
+            Text("driver-blocks", {"needed": str(needed), "driver": str(situation.driver)}),
         )
-        for cuda, build in sorted(newest.items())
+        for needed, names in sorted(blocked.items())
     ]
-
-
-def _nightly_blocked(situation: Situation) -> list[Rejected]:
-    """Nightlies whose CUDA would serve the GPUs but does not load on this driver."""
-    if situation.driver is None or situation.driver_unfit:
-        return []
-    rows = [(v, situation.catalog.toolkit(CudaVersion.parse(v))) for v in situation.catalog.nightlies[-1].variants]
-    blocked = [(v, t) for v, t in rows if t and situation.driver < t.min_driver and _why_not(situation, t) is None]
-    if not blocked:
-        return []
-    values = {"needed": str(min(t.min_driver for _, t in blocked)), "driver": str(situation.driver)}
-    return [Rejected("nightly " + ", ".join(v for v, _ in blocked), Text("driver-blocks", values))]
 
 
 def _driver_alone(situation: Situation) -> list[Rejected]:

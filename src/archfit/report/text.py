@@ -268,13 +268,15 @@ class Screen:
             table.add_row(str(state.id), state.label, _local(state.time), state.verified or "-", where, style=style)
         self.out.print(table)
 
-    def verification(self, verification: Verification) -> None:
-        """The evidence, one line each."""
+    def verification(self, verification: Verification, *, only_failures: bool = False) -> None:
+        """The evidence, one line each, and the sum."""
         grid = Table.grid(padding=(0, 1))
         for _ in range(2):
             grid.add_column(no_wrap=True)
         grid.add_column(overflow="fold")
         for evidence in verification.evidence:
+            if only_failures and evidence.status is not Proof.FAILED:
+                continue
             kind = {Proof.PASSED: "good", Proof.FAILED: "bad", Proof.SKIPPED: "none"}[evidence.status]
             grid.add_row(self._mark(kind), evidence.probe, self._evidence_text(evidence))
         self.out.print(grid)

@@ -28,8 +28,6 @@ def announce(session: Session, prepared: api.Prepared) -> None:
     needs = prepared.option.requires
     if needs.download_bytes:
         screen.needs(prepared.option)
-    for risk in prepared.option.risks:
-        screen.out.print(f"{messages.ui('risks')}: {messages.text(risk)}", style="yellow")
     screen.out.print(messages.ui("upgrade-safe", target=root), soft_wrap=True)
 
 

@@ -113,7 +113,7 @@ class Screen:
             lines = [self.messages.text(outcome.reason)]
         quiet = outcome.state is State.NOT_APPLICABLE
         if quiet:
-            lines = [f"{self.messages.ui('skipped')}: {line}" for line in lines]
+            lines = [self._labelled("skipped", line) for line in lines]
         return Styled("\n".join(lines), style="dim" if quiet else "")
 
     def _primary(self, finding: Finding) -> RenderableType:
@@ -153,7 +153,8 @@ class Screen:
 
     def next(self, command: str) -> None:
         """The next command, never wrapped, so that it can be copied."""
-        line = Styled.assemble((self.messages.ui("next") + ": ", "bold"), (command, "bold cyan"))
+        line = Styled(self._labelled("next", command), style="bold")
+        line.highlight_words([command], "cyan")
         self.out.print(line, soft_wrap=True)
 
     def _coverage(self, env: Environment) -> None:
@@ -192,10 +193,8 @@ class Screen:
             *self._why(option),
         ]
         if needs := self._needs(option):
-            lines.append(Styled(f"{self.messages.ui('requires')}: {', '.join(needs)}", style="dim"))
-        lines += [
-            Styled(f"{self.messages.ui('risks')}: {self.messages.text(risk)}", style="yellow") for risk in option.risks
-        ]
+            lines.append(Styled(self._labelled("requires", ", ".join(needs)), style="dim"))
+        lines += [Styled(self._labelled("risks", self.messages.text(risk)), style="yellow") for risk in option.risks]
         self.out.print(Padding(Group(*lines), (0, 0, 0, 3)))
         self._commands(option, plan, archfit=number == 1)
 
@@ -204,7 +203,8 @@ class Screen:
         return [Styled(text, style="dim") for text in texts]
 
     def _commands(self, option: Option, plan: Plan, *, archfit: bool) -> None:
-        if archfit and option.kind in ("upgrade", "nightly"):
+        archfit = archfit and option.kind in ("upgrade", "nightly")
+        if archfit:
             self._command(plan.environment.command("upgrade"), self.messages.ui("archfit-does"))
         labels = dict.fromkeys([*option.pip, *option.uv])
         for line in labels:
@@ -246,8 +246,10 @@ class Screen:
         self.out.print(table)
 
     def needs(self, option: Option) -> None:
-        """What an option needs, in one line."""
-        self.out.print(f"{self.messages.ui('requires')}: {', '.join(self._needs(option))}", highlight=False)
+        """What an option needs, and what to mind."""
+        self.out.print(self._labelled("requires", ", ".join(self._needs(option))), highlight=False)
+        for risk in option.risks:
+            self.out.print(self._labelled("risks", self.messages.text(risk)), style="yellow")
 
     def commands(self, option: Option) -> None:
         """The same by hand."""
@@ -296,9 +298,12 @@ class Screen:
 
     def error(self, error: ArchfitError) -> None:
         """One sentence and what to try, on the talking side."""
-        self.talk.print(Styled.assemble((self.messages.ui("error") + ": ", "bold red"), self.messages.error(error)))
+        self.talk.print(self._labelled("error", self.messages.error(error)), style="red", soft_wrap=True, markup=False)
         if hint := self.messages.hint(error):
-            self.talk.print(Styled.assemble((self.messages.ui("hint") + ": ", "bold"), hint), soft_wrap=True)
+            self.talk.print(self._labelled("hint", hint), soft_wrap=True, markup=False)
+
+    def _labelled(self, key: str, text: str) -> str:
+        return self.messages.ui("labelled", label=self.messages.ui(key), text=text)
 
     def _table(self, *columns: str) -> Table:
         table = Table(box=box.SIMPLE if self.unicode else box.ASCII, pad_edge=False)

@@ -36,7 +36,7 @@ from archfit.planner import PlanWish, plan, plan_from_document
 from archfit.probe import Wish, observe
 from archfit.probe.choose import choose_target
 from archfit.probe.observe import parse_driver, parse_gpus
-from archfit.transaction import Change, Journal, apply, read_history, roll_back, unfinished
+from archfit.transaction import Change, Journal, apply, read_history, refuse_unfit, roll_back, unfinished
 from archfit.transaction.installer import Lock, install, resolve
 from archfit.verify import LEVELS, verify
 
@@ -170,6 +170,7 @@ def prepare_upgrade(diagnosis: Diagnosis, plan: Plan) -> Prepared | None:
         raise ProblemError("driver-first", driver=best.steps[0].current, needed=best.steps[0].wanted, command=command)
     if best.kind not in ("upgrade", "nightly"):
         raise ProblemError("nothing-to-apply", kind=best.kind)
+    refuse_unfit(plan.environment.root)
     lock = _resolve(plan.environment, best)
     return Prepared(diagnosis, replace(best, requires=_priced(best.requires, lock)), lock)
 

@@ -31,7 +31,7 @@ class Session:
         self.as_json = as_json
         plain = None if color else True
         stdout = sys.stdout if sys.stdout.isatty() else cast(TextIO, _Trimmed(sys.stdout))
-        out = Console(file=stdout, no_color=plain, highlight=False)
+        out = _Console(file=stdout, no_color=plain, highlight=False)
         self.talk = Console(stderr=True, no_color=plain, highlight=False)
         self.screen = Screen(self.messages, out, self.talk)
 
@@ -73,6 +73,12 @@ class Session:
         return Progress(
             *columns, TimeElapsedColumn(), console=self.talk, transient=True, disable=not self.talk.is_terminal
         )
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Let `error_door` end the process; rich would call a reader that leaves an error."""
+        raise BrokenPipeError
 
 
 class _Trimmed(io.TextIOBase):

@@ -42,6 +42,7 @@ def observe(wish: Wish, catalog: Catalog, progress: Progress | None = None) -> E
     driver = parse_driver(wish.driver, catalog) if wish.driver else None
     choice = choose_target(wish.target, os.environ)
     interpreter = observe_interpreter(choice)
+    choice = _settle(choice, interpreter)
     installed = observe_packages(_site_dirs(choice, interpreter), progress)
     machine = query_machine()
     real = machine.gpus
@@ -87,6 +88,13 @@ def observe_interpreter(choice: Choice) -> Known[Interpreter] | Unknown:
         return Known(_interpreter(answer.value), answer.source)
     except KeyError as error:
         return Unknown(f"its answer lacks {error}", (str(choice.python),))
+
+
+def _settle(choice: Choice, interpreter: Known[Interpreter] | Unknown) -> Choice:
+    """The name on PATH may be a shim or a link from elsewhere: what the interpreter says of itself is where it lives."""
+    if isinstance(interpreter, Unknown) or choice.root.resolve() == interpreter.value.prefix.resolve():
+        return choice
+    return Choice(interpreter.value.prefix, interpreter.value.executable, choice.reason)
 
 
 def _interpreter(told: dict[str, Any]) -> Interpreter:

@@ -4,7 +4,7 @@ A clone made of hard links is changed and verified next door; one atomic exchang
 the disk before each step, so a cut at any moment can be finished or undone.
 """
 
-from archfit.transaction.apply import Change, apply, recover, roll_back, unfinished
+from archfit.transaction.apply import Change, apply, recover, refuse_unfit, roll_back, unfinished
 from archfit.transaction.journal import Journal, read_history
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "apply",
     "read_history",
     "recover",
+    "refuse_unfit",
     "roll_back",
     "unfinished",
 ]

@@ -49,7 +49,8 @@ def apply(root: Path, change: Change, on_step: OnStep) -> tuple[History, Verific
 
     """
     root = root.resolve()
-    _refuse_unfit(root, change)
+    refuse_unfit(root)
+    _refuse_full_disk(root, change)
     journal = Journal(root)
     with journal.locked():
         recover(root)
@@ -187,7 +188,13 @@ def _put_back(journal: Journal, number: int, clone: Path, error: BaseException) 
         raise ApplyError("apply-os-error", cause=f"{error.strerror}: {error.filename or clone}") from error
 
 
-def _refuse_unfit(root: Path, change: Change) -> None:
+def refuse_unfit(root: Path) -> None:
+    """Say no to what cannot be cloned and exchanged, before anything is begun.
+
+    Raises:
+        ApplyError: no virtual environment, not writable, or a mount point.
+    """
+    root = root.resolve()
     if not (root / "pyvenv.cfg").is_file():
         kind = "refuse-conda" if (root / "conda-meta").is_dir() else "refuse-not-venv"
         raise ApplyError(kind, target=root)
@@ -196,6 +203,9 @@ def _refuse_unfit(root: Path, change: Change) -> None:
             raise ApplyError("refuse-read-only", path=folder)
     if os.path.ismount(root):
         raise ApplyError("refuse-mount", target=root)
+
+
+def _refuse_full_disk(root: Path, change: Change) -> None:
     free = shutil.disk_usage(root.parent).free
     if change.needs_bytes is not None and free < change.needs_bytes:
         raise ApplyError("disk-full", needed=_gigabytes(change.needs_bytes), free=_gigabytes(free), path=root.parent)

@@ -57,7 +57,8 @@ def resolve(
     with tempfile.TemporaryDirectory(prefix="archfit-") as scratch:
         wishes, lock = Path(scratch, "wishes.txt"), Path(scratch, "pylock.toml")
         wishes.write_text("\n".join(specs) + "\n", "utf-8")
-        lock.write_text(_preferences(installed), "utf-8")
+        if installed:  # uv reads what it is about to overwrite as preferences, and an empty list as a mistake
+            lock.write_text(_preferences(installed), "utf-8")
         command = ["pip", "compile", str(wishes), "--python", str(python), "--format", "pylock.toml", "-o", str(lock)]
         command += ["--quiet", "--no-header", *(["--index-url", index] if index else [])]
         command += ["--prerelease", "allow", "--upgrade"] if prerelease else []

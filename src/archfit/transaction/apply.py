@@ -193,6 +193,7 @@ def refuse_unfit(root: Path) -> None:
 
     Raises:
         ApplyError: no virtual environment, not writable, or a mount point.
+
     """
     root = root.resolve()
     if not (root / "pyvenv.cfg").is_file():

@@ -56,7 +56,7 @@ def _decode(done: subprocess.CompletedProcess[bytes], python: Path) -> Known[dic
             return Unknown("its answer is not JSON", (str(python),))
         if isinstance(value, dict):
             return Known(value, str(python))
-    talk = done.stderr.decode("utf-8", "replace").strip()[-_TAIL_CHARACTERS:]
+    talk = (done.stderr.decode("utf-8", "replace").strip().splitlines() or [""])[-1][-_TAIL_CHARACTERS:]
     if done.returncode < 0:
         name = signal.Signals(-done.returncode).name
         return Unknown(f"ended by {name}" + (f": {talk}" if talk else ""), (str(python),))

@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 from rich.prompt import Confirm
 
 from archfit import __version__, api
-from archfit.errors import ExitCode, ProblemError, UsageError
+from archfit.errors import ExitCode, Interrupted, UsageError
 from archfit.flow import announce, diagnose, perform_upgrade, upgrade_document
 from archfit.model import Diagnosis, Plan, Proof, Status, Verification
 from archfit.report import json_v1, record
@@ -386,4 +386,4 @@ def _confirm(session: Session) -> None:
     if not sys.stdin.isatty():
         raise UsageError("needs-yes")
     if not Confirm.ask(session.messages.ui("upgrade-confirm"), console=session.talk, default=False):
-        raise ProblemError("not-confirmed")
+        raise Interrupted("not-confirmed")

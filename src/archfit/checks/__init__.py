@@ -40,6 +40,7 @@ PRIMARY_ORDER = (
     "open-kernel-module-required",
     "torch-missing",
     "cpu-only-build",
+    "other-vendor-build",
     "arch-missing-torch",
     "arch-dropped-torch",
     "torch-family-mismatch",

@@ -30,12 +30,26 @@ def check_torch(env: Environment, _: Catalog) -> Outcome:
         return found("torch", Finding("torch-missing", severity, str(env.root), values, fix=env.command("plan")))
     if main_library(torch) or _main_unreadable(env):
         return passed("torch", "torch", version=torch.version, cuda=_cuda_text(env))
+    if not torch.libraries:
+        return undecided("torch", "torch-elsewhere", version=torch.version)
     if any(library.name.startswith("libtorch_hip") for library in torch.libraries):
-        return not_applicable("torch", "torch-rocm", version=torch.version)
+        return _other_vendor(env, torch)
     values = {"version": torch.version, "count": str(len(torch.libraries))}
     fact = Fact("torch/lib", Text("no-torch-cuda", values))
     severity = Severity.ERROR if env.devices else Severity.INFO
     finding = Finding("cpu-only-build", severity, f"torch {torch.version}", values, (fact,), env.command("upgrade"))
+    return found("torch", finding)
+
+
+def _other_vendor(env: Environment, torch: Distribution) -> Outcome:
+    """A build for AMD GPUs: wrong for an NVIDIA GPU, none of our business without one."""
+    if not env.devices:
+        return not_applicable("torch", "torch-rocm", version=torch.version)
+    values = {"version": torch.version, "gpu": env.devices[0].name}
+    fact = Fact("torch/lib/libtorch_hip.so", Text("torch-rocm", values))
+    finding = Finding(
+        "other-vendor-build", Severity.ERROR, f"torch {torch.version}", values, (fact,), env.command("upgrade")
+    )
     return found("torch", finding)
 
 
@@ -59,7 +73,7 @@ def check_torch_arch(env: Environment, catalog: Catalog) -> Outcome:
 
 def main_library(torch: Distribution) -> Library | None:
     """The library that holds torch's own kernels."""
-    named = [lib for lib in torch.libraries if lib.name.startswith("libtorch_cuda") and lib.path.startswith("torch/")]
+    named = [lib for lib in torch.libraries if lib.name.startswith("libtorch_cuda")]
     return max(named, key=lambda lib: sum(c.count for c in lib.containers if c.registered), default=None)
 
 

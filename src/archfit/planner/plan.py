@@ -24,7 +24,15 @@ from archfit.planner.rejections import rejections
 from archfit.planner.situation import Situation, situation_of
 
 _TORCH_MUST_MOVE = frozenset(
-    {"torch-missing", "cpu-only-build", "arch-missing-torch", "arch-dropped-torch", "ptx-toolchain", "driver-too-old"}
+    {
+        "torch-missing",
+        "cpu-only-build",
+        "other-vendor-build",
+        "arch-missing-torch",
+        "arch-dropped-torch",
+        "ptx-toolchain",
+        "driver-too-old",
+    }
 )
 
 

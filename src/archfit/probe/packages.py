@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import Distribution as Metadata
 from importlib.metadata import distributions
@@ -41,13 +41,18 @@ class _Found:
     libraries: list[Library] = field(default_factory=list)
 
 
-def observe_packages(site_dirs: Iterable[Path], progress: Progress | None = None) -> Installed:
+def observe_packages(site_dirs: Sequence[Path], progress: Progress | None = None) -> Installed:
     """List what is installed in these folders and read all shared objects in them; a file is read once."""
     found: dict[str, _Found] = {}
     files: list[tuple[Path, Path, str]] = []
     for site in site_dirs:
         owners = _read_metadata(site, found)
-        files += [(site, path, owners.get(path.relative_to(site).as_posix(), _UNOWNED)) for path in _walk(site)]
+        tops = {name: d.name for d in found.values() for name in (d.name.replace("-", "_"), *d.import_names)}
+        for path in _walk(site):
+            name = path.relative_to(site).as_posix()
+            # conda's packages and old installers list no files: then the top folder tells, torchvision.libs included
+            files.append((site, path, owners.get(name) or tops.get(re.split(r"[/.]", name)[0], _UNOWNED)))
+    files += _conda_libraries(site_dirs)
     unreadable = _read_all(files, found, progress)
     rows = (Distribution(f.name, f.version, f.requires, f.import_names, tuple(f.libraries)) for f in found.values())
     return Installed(tuple(sorted(rows, key=lambda d: d.name)), tuple(unreadable))
@@ -81,6 +86,18 @@ def _walk(site: Path) -> list[Path]:
     return sorted(
         Path(folder, name) for folder, _, names in os.walk(site) for name in names if _SHARED_OBJECT.search(name)
     )
+
+
+def _conda_libraries(site_dirs: Sequence[Path]) -> list[tuple[Path, Path, str]]:
+    """Conda keeps torch's libraries in the prefix's own ``lib``."""
+    prefixes = {site.parents[2] for site in site_dirs if len(site.parents) > 2}
+    return [
+        (prefix, path, "torch")
+        for prefix in sorted(prefixes)
+        if (prefix / "conda-meta").is_dir()
+        for pattern in ("libtorch*.so*", "libc10*.so*")
+        for path in sorted((prefix / "lib").glob(pattern))
+    ]
 
 
 def _read_all(

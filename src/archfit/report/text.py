@@ -193,7 +193,7 @@ class Screen:
             *self._why(option),
         ]
         if needs := self._needs(option):
-            lines.append(Styled(self._labelled("requires", ", ".join(needs)), style="dim"))
+            lines.append(Styled(self._labelled("requires", self.messages.ui("separator").join(needs)), style="dim"))
         lines += [Styled(self._labelled("risks", self.messages.text(risk)), style="yellow") for risk in option.risks]
         self.out.print(Padding(Group(*lines), (0, 0, 0, 3)))
         self._commands(option, plan, archfit=number == 1)
@@ -247,7 +247,9 @@ class Screen:
 
     def needs(self, option: Option) -> None:
         """What an option needs, and what to mind."""
-        self.out.print(self._labelled("requires", ", ".join(self._needs(option))), highlight=False)
+        self.out.print(
+            self._labelled("requires", self.messages.ui("separator").join(self._needs(option))), highlight=False
+        )
         for risk in option.risks:
             self.out.print(self._labelled("risks", self.messages.text(risk)), style="yellow")
 

@@ -25,7 +25,9 @@ _IMPORT_SECONDS = 300.0
 _NOT_THE_PACKAGE = frozenset({"test", "tests", "docs", "examples", "benchmarks", "scripts", "tools"})
 
 # What an upgrade exists to solve; everything else that was wrong before may still be wrong after it.
-_MUST_BE_SOLVED = frozenset({"torch-missing", "cpu-only-build", "arch-missing-torch", "arch-dropped-torch"})
+_MUST_BE_SOLVED = frozenset(
+    {"torch-missing", "cpu-only-build", "other-vendor-build", "arch-missing-torch", "arch-dropped-torch"}
+)
 
 OnProbe = Callable[[str, int, int], None]
 """Told the probe that begins, how many are done, and how many there are."""

@@ -27,12 +27,12 @@ class Session:
 
     def __init__(self, language: str | None, *, color: bool, as_json: bool) -> None:
         self.language: Language = "zh" if language == "zh" else "en" if language == "en" else language_of(os.environ)
-        self.messages = Messages(self.language)
+        self.messages = Messages(self.language, os.environ.get("ARCHFIT_PROGRAM", "archfit"))
         self.as_json = as_json
         plain = None if color else True
         stdout = sys.stdout if sys.stdout.isatty() else cast(TextIO, _Trimmed(sys.stdout))
-        out = _Console(file=stdout, no_color=plain, highlight=False)
-        self.talk = Console(stderr=True, no_color=plain, highlight=False)
+        out = _Console(file=stdout, no_color=plain, highlight=False, emoji=False)
+        self.talk = Console(stderr=True, no_color=plain, highlight=False, emoji=False)
         self.screen = Screen(self.messages, out, self.talk)
 
     def print_text(self, text: str) -> None:

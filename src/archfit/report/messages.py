@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
@@ -23,20 +24,34 @@ def language_of(environ: Mapping[str, str]) -> Language:
     return "en"
 
 
-class Messages:
-    """All sentences of one language."""
+_COMMAND = re.compile(r"\barchfit (?=(?:doctor|plan|upgrade|rollback|history|verify|demo)\b)")
 
-    def __init__(self, language: Language) -> None:
+
+class Messages:
+    """All sentences of one language; commands in them are spelled so that this reader can run them.
+
+    `program` is how archfit was called: ``archfit``, or ``./run`` from a checkout.
+    """
+
+    def __init__(self, language: Language, program: str = "archfit") -> None:
         self.language = language
+        self.program = program
         self._table = _load(language)
+
+    def runnable(self, text: str) -> str:
+        """Commands of archfit in `text` as this reader would call them."""
+        return _COMMAND.sub(lambda _: self.program + " ", text)
+
+    def _fill(self, sentence: object, values: Mapping[str, object]) -> str:
+        return self.runnable(str(sentence).format(**values))
 
     def ui(self, key: str, **values: object) -> str:
         """A sentence of the interface itself."""
-        return str(self._table["ui"][key]).format(**values)
+        return self._fill(self._table["ui"][key], values)
 
     def text(self, text: Text) -> str:
         """The sentence of a `Text`."""
-        return str(self._table["text"][text.key]).format(**self.values(text.values))
+        return self._fill(self._table["text"][text.key], self.values(text.values))
 
     def values(self, values: Values) -> dict[str, str]:
         """Values as words: a sentence among them is filled first."""
@@ -48,21 +63,21 @@ class Messages:
 
     def title(self, finding: Finding) -> str:
         """A finding in one line."""
-        return str(self._table["finding"][finding.id]["title"]).format(**self.values(finding.values))
+        return self._fill(self._table["finding"][finding.id]["title"], self.values(finding.values))
 
     def detail(self, finding: Finding) -> str:
         """A finding explained."""
-        return str(self._table["finding"][finding.id]["detail"]).format(**self.values(finding.values))
+        return self._fill(self._table["finding"][finding.id]["detail"], self.values(finding.values))
 
     def error(self, error: ArchfitError) -> str:
         """What went wrong, in one sentence."""
         table = "text" if isinstance(error, FormatError) else "error"
-        return str(self._table[table][error.key]).format(**error.values)
+        return self._fill(self._table[table][error.key], error.values)
 
     def hint(self, error: ArchfitError) -> str | None:
         """What to try, if there is something to try."""
         sentence = self._table["hint"].get(error.key)
-        return str(sentence).format(**error.values) if sentence else None
+        return self._fill(sentence, error.values) if sentence else None
 
 
 @lru_cache(maxsize=2)

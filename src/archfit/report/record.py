@@ -44,7 +44,7 @@ def render_record(
     ]
     lines += ["", f"## {ui('record-verified')}", "", *_evidence(messages, verification)]
     lines += ["", f"## {ui('record-back')}", "", ui("record-back-text"), ""]
-    lines += ["```", f"archfit rollback {env.root}", "```", ""]
+    lines += ["```", messages.runnable(f"archfit rollback {env.root}"), "```", ""]
     return "\n".join(lines)
 
 
@@ -58,7 +58,7 @@ def render_diagnosis(messages: Messages, diagnosis: Diagnosis) -> str:
         lines += ["", f"## {messages.title(finding)}", "", f"`{finding.id}` ({finding.severity.value})", ""]
         lines += [messages.detail(finding), "", *_facts(messages, finding.evidence)]
         if finding.fix:
-            lines += ["", "```", finding.fix, "```"]
+            lines += ["", "```", messages.runnable(finding.fix), "```"]
     return "\n".join([*lines, ""])
 
 

@@ -153,6 +153,7 @@ class Screen:
 
     def next(self, command: str) -> None:
         """The next command, never wrapped, so that it can be copied."""
+        command = self.messages.runnable(command)
         line = Styled(self._labelled("next", command), style="bold")
         line.highlight_words([command], "cyan")
         self.out.print(line, soft_wrap=True)
@@ -213,7 +214,8 @@ class Screen:
 
     def _command(self, command: str, label: str | None) -> None:
         note = f"   # {label}" if label else ""
-        self.out.print(Styled.assemble("   $ ", (command, "cyan"), (note, "dim")), soft_wrap=True)
+        shown = self.messages.runnable(command)
+        self.out.print(Styled.assemble("   $ ", (shown, "cyan"), (note, "dim")), soft_wrap=True)
 
     def _move(self, current: str | None, wanted: str | None) -> str:
         arrow = "→" if self.unicode else "->"

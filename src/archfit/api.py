@@ -97,6 +97,8 @@ class Receipt:
 def doctor(wish: Wish, on_read: OnRead | None = None) -> Diagnosis:
     """Observe and check. Reads only; raises UsageError or ObserveError where there is nothing to look at."""
     catalog = load_catalog()
+    if wish.target and (root := _cut_off(wish.target)):
+        raise ProblemError("target-cut-off", target=root)
     environment = observe(wish, catalog, on_read)
     return diagnose(replace(environment, interrupted=unfinished(environment.root)), catalog)
 
@@ -235,7 +237,15 @@ def prove(diagnosis: Diagnosis, level: str, on_probe: OnProbe | None = None) -> 
 
 def environment_root(target: str | None) -> Path:
     """The folder of the environment that is meant; works on one whose Python does not start, too."""
+    if target and (root := _cut_off(target)):
+        return root
     return choose_target(target, os.environ).root.resolve()
+
+
+def _cut_off(target: str) -> Path | None:
+    """The environment of this name, if a change that was cut off between three renames left nothing at it."""
+    root = Path(os.path.abspath(Path(target).expanduser()))
+    return root if not os.path.lexists(root) and Journal(root).unfinished() else None
 
 
 def _resolve(env: Environment, option: Option) -> Lock:

@@ -58,6 +58,13 @@ def _decode(done: subprocess.CompletedProcess[bytes], python: Path) -> Known[dic
             return Known(value, str(python))
     talk = (done.stderr.decode("utf-8", "replace").strip().splitlines() or [""])[-1][-_TAIL_CHARACTERS:]
     if done.returncode < 0:
-        name = signal.Signals(-done.returncode).name
-        return Unknown(f"ended by {name}" + (f": {talk}" if talk else ""), (str(python),))
+        return Unknown(f"ended by {_signal_name(-done.returncode)}" + (f": {talk}" if talk else ""), (str(python),))
     return Unknown(f"exit code {done.returncode}" + (f": {talk}" if talk else ""), (str(python),))
+
+
+def _signal_name(number: int) -> str:
+    """``SIGSEGV``; real-time signals have numbers only."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -13,8 +15,8 @@ from rich.prompt import Confirm
 
 from archfit import __version__, api
 from archfit.errors import ExitCode, Interrupted, UsageError
-from archfit.flow import announce, diagnose, perform_upgrade, upgrade_document
-from archfit.model import Diagnosis, Plan, Proof, Status, Verification
+from archfit.flow import announce, diagnose, perform_upgrade, say_done, upgrade_document
+from archfit.model import Diagnosis, History, Proof, Status, Verification
 from archfit.report import json_v1, record
 from archfit.session import Session, error_door
 
@@ -56,24 +58,40 @@ Target = Annotated[
         "python on PATH."
     ),
 ]
-Gpus = Annotated[
-    list[str] | None,
-    Parameter("--gpu", help='Pretend a GPU: "RTX 5090", sm_120, 12.0, sm_120:2. Repeatable.'),
-]
-DriverSpec = Annotated[str | None, Parameter(help="Pretend a driver: 570.86.16.")]
-Language = Annotated[Lang | None, Parameter(help="Language of the output; default from the locale.")]
-AsJson = Annotated[bool, Parameter("--json", help="Print one JSON document to stdout.")]
-Output = Annotated[Path | None, Parameter(["--output", "-o"], help="Also write to this file: .json or .md.")]
-Verbose = Annotated[bool, Parameter(["--verbose", "-v"], help="More detail.")]
-NoColor = Annotated[bool, Parameter(help="No colour.")]
-Yes = Annotated[bool, Parameter(["--yes", "-y"], help="Do not ask.")]
-DryRun = Annotated[bool, Parameter(help="Change nothing; print the same as pip and uv commands.")]
-PlanFile = Annotated[Path | None, Parameter("--plan", help="Apply the best option of this plan.")]
-Offline = Annotated[bool, Parameter(help="Do not ask the package index for sizes.")]
 Choice = Annotated[Strategy, Parameter(help="nearest: fewest changes; latest: the newest that fits.")]
 Level = Annotated[str, Parameter(help="How far to go: static (bytes), import (each package in its own child).")]
-PythonVersion = Annotated[str | None, Parameter("--python", help="Pretend a Python: 3.11.")]
-Platform = Annotated[str | None, Parameter(help="Pretend a platform: linux-x86_64, linux-aarch64, windows-x86_64.")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Pretend:
+    """A machine that is not here."""
+
+    gpu: Annotated[
+        tuple[str, ...], Parameter("--gpu", help='Pretend a GPU: "RTX 5090", sm_120, 12.0, sm_120:2. Repeatable.')
+    ] = ()
+    driver: Annotated[str | None, Parameter(help="Pretend a driver: 570.86.16.")] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How to answer."""
+
+    lang: Annotated[Lang | None, Parameter(help="Language of the output; default from the locale.")] = None
+    as_json: Annotated[bool, Parameter("--json", help="Print one JSON document to stdout.")] = False
+    output: Annotated[
+        Path | None, Parameter(["--output", "-o"], help="Also write to this file; its suffix says how: .json or .md.")
+    ] = None
+    verbose: Annotated[bool, Parameter(["--verbose", "-v"], help="More detail.")] = False
+    no_color: Annotated[bool, Parameter(help="No colour.")] = False
+
+    def session(self) -> Session:
+        """The session that speaks in this manner."""
+        return Session(self.lang, color=not self.no_color, as_json=self.as_json)
+
+
+HERE, PLAIN = Pretend(), Manner()
 
 
 def run(arguments: list[str]) -> int:
@@ -88,18 +106,7 @@ def run(arguments: list[str]) -> int:
 
 
 @app.command
-def doctor(
-    target: Target = None,
-    /,
-    *,
-    gpu: Gpus = None,
-    driver: DriverSpec = None,
-    lang: Language = None,
-    as_json: AsJson = False,
-    output: Output = None,
-    verbose: Verbose = False,
-    no_color: NoColor = False,
-) -> int:
+def doctor(target: Target = None, /, *, pretend: Pretend = HERE, manner: Manner = PLAIN) -> int:
     """Say why this environment does or does not run on the GPU, from the bytes of its libraries.
 
     ```
@@ -108,17 +115,17 @@ def doctor(
     archfit doctor .venv --json
     ```
     """
-    session = Session(lang, color=not no_color, as_json=as_json)
+    session = manner.session()
     with error_door(session):
-        diagnosis = diagnose(session, target, gpu, driver)
-        if as_json:
-            session.print_text(_doctor_json(session, diagnosis))
-        else:
-            session.screen.diagnosis(diagnosis, verbose=verbose)
-        if output:
-            md = lambda: record.render_diagnosis(session.messages, diagnosis)  # noqa: E731
-            session.write(output, {".json": lambda: _doctor_json(session, diagnosis), ".md": md})
-        return int(_exit_code(diagnosis.status))
+        diagnosis = diagnose(session, target, pretend.gpu, pretend.driver)
+        _answer(
+            session,
+            manner,
+            show=lambda: session.screen.diagnosis(diagnosis, verbose=manner.verbose),
+            document=lambda: json_v1.doctor_document(diagnosis, session.messages),
+            markdown=lambda: record.render_diagnosis(session.messages, diagnosis),
+        )
+        return int(_EXIT_CODES[diagnosis.status])
 
 
 @app.command
@@ -126,16 +133,14 @@ def plan(
     target: Target = None,
     /,
     *,
-    gpu: Gpus = None,
-    driver: DriverSpec = None,
-    python: PythonVersion = None,
-    platform: Platform = None,
+    pretend: Pretend = HERE,
+    python: Annotated[str | None, Parameter("--python", help="Pretend a Python: 3.11.")] = None,
+    platform: Annotated[
+        str | None, Parameter(help="Pretend a platform: linux-x86_64, linux-aarch64, windows-x86_64.")
+    ] = None,
     strategy: Choice = Strategy.NEAREST,
-    offline: Offline = False,
-    lang: Language = None,
-    as_json: AsJson = False,
-    output: Output = None,
-    no_color: NoColor = False,
+    offline: Annotated[bool, Parameter(help="Do not ask the package index for sizes.")] = False,
+    manner: Manner = PLAIN,
 ) -> int:
     """List every way out, best first, with cost, risk and commands; and what does not help, with the reason.
 
@@ -144,20 +149,20 @@ def plan(
     archfit plan .venv --gpu 'RTX 5090' --driver 570.86.16 -o plan.json
     ```
     """
-    session = Session(lang, color=not no_color, as_json=as_json)
+    session = manner.session()
     with error_door(session):
         wish = api.PlanWish(strategy.value, _python_tag(python), _platform(platform))
-        found = api.make_plan(diagnose(session, target, gpu, driver), wish)
-        if not offline and not (python or platform):
+        found = api.make_plan(diagnose(session, target, pretend.gpu, pretend.driver), wish)
+        if not (offline or python or platform):
             with session.counting("asking"):
                 found = api.price(found)
-        if as_json:
-            session.print_text(_plan_json(session, found))
-        else:
-            session.screen.plan(found)
-        if output:
-            md = lambda: record.render_plan(session.messages, found)  # noqa: E731
-            session.write(output, {".json": lambda: _plan_json(session, found), ".md": md})
+        _answer(
+            session,
+            manner,
+            show=lambda: session.screen.plan(found),
+            document=lambda: json_v1.plan_document(found, session.messages),
+            markdown=lambda: record.render_plan(session.messages, found),
+        )
         unsolved = any(text.key == "no-build" for text in found.unsolved)
         return int(ExitCode.PROBLEMS if unsolved else ExitCode.OK)
 
@@ -167,16 +172,13 @@ def upgrade(
     target: Target = None,
     /,
     *,
-    gpu: Gpus = None,
-    driver: DriverSpec = None,
-    plan: PlanFile = None,
+    pretend: Pretend = HERE,
+    plan: Annotated[Path | None, Parameter("--plan", help="Apply the best option of this plan.")] = None,
     strategy: Choice = Strategy.NEAREST,
     level: Level = "import",
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    lang: Language = None,
-    as_json: AsJson = False,
-    no_color: NoColor = False,
+    dry_run: Annotated[bool, Parameter(help="Change nothing; print the same as pip and uv commands.")] = False,
+    yes: Annotated[bool, Parameter(["--yes", "-y"], help="Do not ask.")] = False,
+    manner: Manner = PLAIN,
 ) -> int:
     """Move the environment to a build that works: cloned, verified, then exchanged in one step; the old one is kept.
 
@@ -186,10 +188,10 @@ def upgrade(
     archfit upgrade --plan plan.json
     ```
     """
-    session = Session(lang, color=not no_color, as_json=as_json)
+    session = manner.session()
     with error_door(session):
         _check_level(level)
-        diagnosis = diagnose(session, target, gpu, driver)
+        diagnosis = diagnose(session, target, pretend.gpu, pretend.driver)
         chosen = (
             api.load_plan(plan, diagnosis.environment)
             if plan
@@ -198,15 +200,20 @@ def upgrade(
         with session.counting("asking"):
             prepared = api.prepare_upgrade(diagnosis, chosen)
         if prepared is None:
-            _say_nothing_to_do(session, chosen)
+            empty = json_v1.nothing_document(diagnosis.environment)
+            _answer(session, manner, show=lambda: session.screen.plan(chosen), document=lambda: empty)
             return int(ExitCode.OK)
-        announce(session, prepared)
-        if dry_run:
-            _say_dry(session, prepared)
-            return int(ExitCode.OK)
-        if not yes:
+        if not manner.as_json:
+            announce(session, prepared)
+        if not (dry_run or yes):
             _confirm(session)
-        perform_upgrade(session, prepared, level)
+        receipt = None if dry_run else perform_upgrade(session, prepared, level)
+        _answer(
+            session,
+            manner,
+            show=lambda: say_done(session, receipt) if receipt else _say_dry(session, prepared),
+            document=lambda: upgrade_document(session, prepared, receipt),
+        )
     return int(ExitCode.OK)
 
 
@@ -216,8 +223,7 @@ def rollback(
     state: Annotated[int | None, Parameter(help="A state of `archfit history`; default: the one before.")] = None,
     /,
     *,
-    lang: Language = None,
-    no_color: NoColor = False,
+    manner: Manner = PLAIN,
 ) -> int:
     """Bring an earlier state of the environment back, in an instant; the present one is kept and can come back too.
 
@@ -227,33 +233,38 @@ def rollback(
     archfit rollback .venv 1
     ```
     """
-    session = Session(lang, color=not no_color, as_json=False)
+    session = manner.session()
     with error_door(session):
-        story = api.rollback(target, state)
-        live = story.live
-        key = "rollback-done" if story.entries[-1]["event"] == "done" and live else "rollback-undone"
-        words = {"id": live.id, "label": live.label} if live else {"id": "-", "label": "-"}
-        session.screen.out.print(session.messages.ui(key, target=story.root, **words), soft_wrap=True)
+        if state is None and target and target.isdigit() and not Path(target).exists():
+            story = api.rollback(None, int(target))  # `archfit rollback 1`: the active environment, state 1
+        else:
+            story = api.rollback(target, state)
+        _answer(
+            session,
+            manner,
+            show=lambda: _say_rolled_back(session, story),
+            document=lambda: json_v1.history_document(story),
+        )
     return int(ExitCode.OK)
 
 
 @app.command
-def history(
-    target: Target = None, /, *, lang: Language = None, as_json: AsJson = False, no_color: NoColor = False
-) -> int:
+def history(target: Target = None, /, *, manner: Manner = PLAIN) -> int:
     """Show the states of an environment: what was installed when, how it was verified, where the old ones are kept.
 
     ```
     archfit history .venv
     ```
     """
-    session = Session(lang, color=not no_color, as_json=as_json)
+    session = manner.session()
     with error_door(session):
         story = api.history(target)
-        if as_json:
-            session.print_text(json_v1.dump(json_v1.history_document(story)))
-        else:
-            session.screen.history(story)
+        _answer(
+            session,
+            manner,
+            show=lambda: session.screen.history(story),
+            document=lambda: json_v1.history_document(story),
+        )
     return int(ExitCode.OK)
 
 
@@ -263,12 +274,8 @@ def verify(
     /,
     *,
     level: Level = "import",
-    gpu: Gpus = None,
-    driver: DriverSpec = None,
-    lang: Language = None,
-    as_json: AsJson = False,
-    output: Output = None,
-    no_color: NoColor = False,
+    pretend: Pretend = HERE,
+    manner: Manner = PLAIN,
 ) -> int:
     """Prove that the environment can compute: what is proven, what failed, what could not be judged.
 
@@ -277,22 +284,21 @@ def verify(
     archfit verify .venv --level static --gpu 'RTX 5090'
     ```
     """
-    session = Session(lang, color=not no_color, as_json=as_json)
+    session = manner.session()
     with error_door(session):
         _check_level(level)
-        diagnosis = diagnose(session, target, gpu, driver)
+        diagnosis = diagnose(session, target, pretend.gpu, pretend.driver)
         with session.steps() as (on_step, on_probe):
             on_step("prove")
             proof = api.prove(diagnosis, level, on_probe)
         code = _verify_code(diagnosis, proof)
-        words = {ExitCode.OK: "passed", ExitCode.VERIFY_FAILED: "failed"}.get(code, "undecided")
-        document = json_v1.verify_document(proof, diagnosis.environment, words, session.messages)
-        if as_json:
-            session.print_text(json_v1.dump(document))
-        else:
-            session.screen.verification(proof)
-        if output:
-            session.write(output, {".json": lambda: json_v1.dump(document)})
+        status = {ExitCode.OK: "passed", ExitCode.VERIFY_FAILED: "failed"}.get(code, "undecided")
+        _answer(
+            session,
+            manner,
+            show=lambda: session.screen.verification(proof),
+            document=lambda: json_v1.verify_document(proof, diagnosis.environment, status, session.messages),
+        )
         return int(code)
 
 
@@ -303,8 +309,8 @@ def demo(
     driver: Annotated[str, Parameter(help="The driver to pretend.")] = "580.65.06",
     python: Annotated[str | None, Parameter("--python", help="The Python of the scratch environment: 3.11.")] = None,
     keep: Annotated[Path | None, Parameter(help="Keep the environment and the record in this folder.")] = None,
-    lang: Language = None,
-    no_color: NoColor = False,
+    lang: Annotated[Lang | None, Parameter(help="Language of the output; default from the locale.")] = None,
+    no_color: Annotated[bool, Parameter(help="No colour.")] = False,
 ) -> int:
     """Show the whole story on a scratch environment that really is broken: doctor, plan, upgrade, verify, history.
 
@@ -316,7 +322,7 @@ def demo(
     """
     from archfit.demo import run_demo
 
-    session = Session(lang, color=not no_color, as_json=False)
+    session = Manner(lang, no_color=no_color).session()
     with error_door(session):
         run_demo(session, gpu=gpu, driver=driver, python=python, keep=keep)
     return int(ExitCode.OK)
@@ -324,18 +330,25 @@ def demo(
 
 # --- shared by commands ----------------------------------------------------------------------------------------------
 
-
-def _doctor_json(session: Session, diagnosis: Diagnosis) -> str:
-    return json_v1.dump(json_v1.doctor_document(diagnosis, session.messages))
+_EXIT_CODES = {Status.OK: ExitCode.OK, Status.PROBLEMS: ExitCode.PROBLEMS, Status.UNDECIDED: ExitCode.UNDECIDED}
 
 
-def _plan_json(session: Session, plan: Plan) -> str:
-    return json_v1.dump(json_v1.plan_document(plan, session.messages))
-
-
-def _exit_code(status: Status) -> ExitCode:
-    codes = {Status.OK: ExitCode.OK, Status.PROBLEMS: ExitCode.PROBLEMS, Status.UNDECIDED: ExitCode.UNDECIDED}
-    return codes[status]
+def _answer(
+    session: Session,
+    manner: Manner,
+    *,
+    show: Callable[[], None],
+    document: Callable[[], json_v1.Document],
+    markdown: Callable[[], str] | None = None,
+) -> None:
+    """To the screen or as one document, and into a file if one was named."""
+    if manner.as_json:
+        session.print_text(json_v1.dump(document()))
+    else:
+        show()
+    if manner.output:
+        renderers = {".json": lambda: json_v1.dump(document()), **({".md": markdown} if markdown else {})}
+        session.write(manner.output, renderers)
 
 
 def _verify_code(diagnosis: Diagnosis, proof: Verification) -> ExitCode:
@@ -366,20 +379,16 @@ def _platform(text: str | None) -> str | None:
     return names[text] if text else None
 
 
-def _say_nothing_to_do(session: Session, plan: Plan) -> None:
-    if session.as_json:
-        session.print_text(json_v1.dump({"schema": "archfit.upgrade/1", "status": "nothing-to-do"}))
-    else:
-        session.screen.plan(plan)
-
-
 def _say_dry(session: Session, prepared: api.Prepared) -> None:
-    if session.as_json:
-        document = upgrade_document(session, prepared, None)
-        session.print_text(json_v1.dump(document))
-        return
     session.screen.out.print(session.messages.ui("upgrade-dry"), style="bold")
     session.screen.commands(prepared.option)
+
+
+def _say_rolled_back(session: Session, story: History) -> None:
+    live = story.live
+    words = {"id": live.id, "label": live.label} if live else {"id": "-", "label": "-"}
+    key = "rollback-done" if story.entries[-1]["event"] == "done" else "rollback-undone"
+    session.screen.out.print(session.messages.ui(key, target=story.root, **words), soft_wrap=True)
 
 
 def _confirm(session: Session) -> None:

@@ -17,7 +17,7 @@ from platformdirs import user_cache_path, user_state_path
 from archfit import api
 from archfit.catalog import Build, load_catalog
 from archfit.errors import ApplyError, ArchfitError, ObserveError, UsageError
-from archfit.flow import announce, diagnose, perform_upgrade
+from archfit.flow import announce, diagnose, perform_upgrade, say_done
 from archfit.model import Gpu, Interpreter, Unknown
 from archfit.probe.choose import Choice
 from archfit.probe.observe import observe_interpreter, parse_gpus
@@ -164,6 +164,7 @@ def _play(session: Session, scene: Scene, target: Path, driver: str) -> Path:
         raise ArchfitError("demo-not-broken", gpu=scene.gpu.name)
     announce(session, prepared)
     receipt = perform_upgrade(session, prepared, "import")
+    say_done(session, receipt)
     _headline(session, "demo-verify")
     whole = diagnose(session, str(target), gpus, driver)
     with session.steps() as (on_step, on_probe):

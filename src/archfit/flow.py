@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from archfit import api
@@ -11,16 +12,14 @@ from archfit.report import json_v1, record
 from archfit.session import Session
 
 
-def diagnose(session: Session, target: str | None, gpus: list[str] | None, driver: str | None) -> Diagnosis:
+def diagnose(session: Session, target: str | None, gpus: Sequence[str], driver: str | None) -> Diagnosis:
     """Observe and check with a bar."""
     with session.counting("reading") as on_read:
-        return api.doctor(api.Wish(target, tuple(gpus or ()), driver), on_read)
+        return api.doctor(api.Wish(target, tuple(gpus), driver), on_read)
 
 
 def announce(session: Session, prepared: api.Prepared) -> None:
     """Say what an upgrade will change, before it is changed."""
-    if session.as_json:
-        return
     screen, messages = session.screen, session.messages
     root = prepared.before.environment.root
     screen.out.print(messages.ui("upgrade-will", target=root), style="bold", soft_wrap=True)
@@ -45,8 +44,8 @@ def upgrade_document(session: Session, prepared: api.Prepared, receipt: api.Rece
 
 
 def perform_upgrade(session: Session, prepared: api.Prepared, level: str) -> api.Receipt:
-    """Apply with progress, print the evidence and where the record is."""
-    messages, env = session.messages, prepared.before.environment
+    """Apply with progress; where verification fails, the failures are shown."""
+    messages = session.messages
     primary = prepared.before.primary
 
     def render(made: api.Prepared, after: Diagnosis, proof: Verification, number: int) -> str:
@@ -68,11 +67,14 @@ def perform_upgrade(session: Session, prepared: api.Prepared, level: str) -> api
         if (proof := getattr(error, "proof", None)) and not session.as_json:
             session.screen.verification(proof, only_failures=True)
         raise
-    if session.as_json:
-        session.print_text(json_v1.dump(upgrade_document(session, prepared, receipt)))
-        return receipt
-    session.screen.verification(receipt.verification, only_failures=True)
-    after = receipt.history.live.label if receipt.history.live else "-"
-    session.screen.out.print(messages.ui("upgrade-done", target=env.root, after=after), style="green", soft_wrap=True)
-    session.screen.out.print(messages.ui("upgrade-record", path=receipt.record), soft_wrap=True)
     return receipt
+
+
+def say_done(session: Session, receipt: api.Receipt) -> None:
+    """What an upgrade did, in three lines."""
+    messages, out = session.messages, session.screen.out
+    session.screen.verification(receipt.verification, only_failures=True)
+    root = receipt.prepared.before.environment.root
+    after = receipt.history.live.label if receipt.history.live else "-"
+    out.print(messages.ui("upgrade-done", target=root, after=after), style="green", soft_wrap=True)
+    out.print(messages.ui("upgrade-record", path=receipt.record), soft_wrap=True)

@@ -108,6 +108,11 @@ def upgrade_document(
     }
 
 
+def nothing_document(environment: Environment) -> Document:
+    """``archfit.upgrade/1`` where there is nothing to upgrade."""
+    return {"schema": "archfit.upgrade/1", **_environment(environment), "status": "nothing-to-do"}
+
+
 def history_document(history: History) -> Document:
     """``archfit.history/1``."""
     return {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -83,8 +82,3 @@ class Messages:
 @lru_cache(maxsize=2)
 def _load(language: Language) -> dict[str, Any]:
     return tomllib.loads(resources.files(__package__).joinpath(f"{language}.toml").read_text("utf-8"))
-
-
-def default_messages() -> Messages:
-    """The sentences for whoever runs this process."""
-    return Messages(language_of(os.environ))

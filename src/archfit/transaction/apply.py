@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,14 +49,20 @@ def apply(root: Path, change: Change, on_step: OnStep) -> tuple[History, Verific
 
     """
     root = root.resolve()
-    refuse_unfit(root)
-    _refuse_full_disk(root, change)
     journal = Journal(root)
-    with journal.locked():
+    with _system_errors():
+        if journal.unfinished():
+            with journal.locked():
+                recover(root)  # first: a cut between three renames leaves nothing at `root` to judge
+        refuse_unfit(root)
+        _refuse_full_disk(root, change)
+    with _system_errors(), journal.locked():
         recover(root)
-        number = _next_state(journal, change)
+        previous = _known_live(journal, change.before)
+        number = _free_number(journal)
         clone = journal.state_path(number)
-        journal.append("begin", id=number, kind="upgrade", before=change.before, after=change.after, why=change.why)
+        told = {"before": change.before, "after": change.after, "why": change.why, "from": previous}
+        journal.append("begin", id=number, kind="upgrade", **told)
         try:
             return _go(journal, number, clone, change, on_step)
         except BaseException as error:
@@ -67,8 +73,8 @@ def apply(root: Path, change: Change, on_step: OnStep) -> tuple[History, Verific
 def _go(journal: Journal, number: int, clone: Path, change: Change, on_step: OnStep) -> tuple[History, Verification]:
     root = journal.root
     on_step("clone")
+    print_before = fingerprint(root)  # before cloning, so that a change during it is seen
     clone_tree(root, clone)
-    print_before = fingerprint(root)
     with _relocatable(clone):
         on_step("install")
         change.install(clone)
@@ -110,25 +116,34 @@ def roll_back(root: Path, state: int | None) -> History:
     journal = Journal(root)
     if not journal.path.exists():
         raise ApplyError("no-history", target=root)
-    with journal.locked():
-        undone = recover(root)
+    with _system_errors(), journal.locked():
+        opened = journal.unfinished()
+        recover(root)
         history = read_history(root)
-        if state is None and undone:
-            return history  # the interrupted change is undone: that was the way back
+        if opened:
+            state = _way_back(opened) if state is None else state
+            if history.live and history.live.id == state:
+                return history  # settling what was cut off was the way back
         wanted = _wanted(history, state)
         if wanted.path is None:
             raise ApplyError("state-gone", id=wanted.id, target=root)
-        previous = _live_state(journal)
-        with uninterrupted():
-            journal.append("begin", id=wanted.id, kind="rollback", before=previous, after=wanted.id)
-            _switch(journal, previous, wanted.id, wanted.path)
+        previous = _known_live(journal, "-")
+        try:
+            with uninterrupted():
+                told = {"before": previous, "after": wanted.id, "from": previous}
+                journal.append("begin", id=wanted.id, kind="rollback", **told)
+                _switch(journal, previous, wanted.id, wanted.path)
+        except OSError as error:
+            _refuse_half(journal, wanted.id, error)
+            raise
         return read_history(root)
 
 
 def unfinished(root: Path) -> str | None:
     """The number of a change that was cut off half-way, for the doctor; None if all is settled."""
-    opened = Journal(root.resolve()).unfinished()
-    return str(opened["id"]) if opened else None
+    journal = Journal(root.resolve())
+    opened = journal.unfinished()
+    return str(opened["id"]) if opened and not journal.held() else None
 
 
 def recover(root: Path) -> bool:
@@ -146,10 +161,11 @@ def recover(root: Path) -> bool:
     live = _live_state(journal)
     if live == number:
         _settle_names(journal, live)
-        journal.append("done", id=number, **{"from": _before(opened, journal)})
+        journal.append("done", id=number, **{"from": opened["from"]})
         return False
-    if opened["kind"] == "upgrade":
+    if opened["kind"] == "upgrade" and _number_of(journal, slot) in (0, number):
         remove_tree(slot)
+    _settle_names(journal, number)
     journal.append("aborted", id=number, cause="interrupted")
     return True
 
@@ -164,16 +180,16 @@ def _switch(journal: Journal, previous: int, wanted: int, folder: Path) -> None:
 
 def _settle_names(journal: Journal, live: int) -> None:
     """Give each state that is not live the folder with its own number."""
-    by_inode = {e["inode"]: e["id"] for e in journal.entries() if e["event"] == "state"}
     folder = journal.state_path(live)
-    owner = by_inode.get(identity(folder) or 0)
-    if owner is not None and owner != live and not os.path.lexists(journal.state_path(owner)):
+    owner = _number_of(journal, folder)
+    if owner not in (0, live) and not os.path.lexists(journal.state_path(owner)):
         folder.rename(journal.state_path(owner))
 
 
 def _put_back(journal: Journal, number: int, clone: Path, error: BaseException) -> None:
     """Remove the clone of a failed change; the live folder was never touched."""
     if _live_state(journal) == number:
+        _refuse_half(journal, number, error)
         return  # the exchange had happened: the change stands, `recover` writes the last line
     try:
         with uninterrupted():
@@ -184,8 +200,26 @@ def _put_back(journal: Journal, number: int, clone: Path, error: BaseException) 
         raise RestoreError("clone-stays", path=clone, cause=failure.strerror) from error
     if isinstance(error, KeyboardInterrupt):
         raise Interrupted("interrupted", target=journal.root) from error
-    if isinstance(error, OSError):
-        raise ApplyError("apply-os-error", cause=f"{error.strerror}: {error.filename or clone}") from error
+
+
+def _refuse_half(journal: Journal, number: int, error: BaseException) -> None:
+    """Say so if the exchange had happened and the system refused what comes after it."""
+    if isinstance(error, OSError) and _live_state(journal) == number:
+        raise RestoreError("not-settled", target=journal.root, cause=_cause(error)) from error
+
+
+@contextmanager
+def _system_errors() -> Iterator[None]:
+    """What the system refuses is an error that speaks."""
+    try:
+        yield
+    except OSError as error:
+        raise ApplyError("apply-os-error", cause=_cause(error)) from error
+
+
+def _cause(error: OSError) -> str:
+    place = f": {error.filename}" if error.filename else ""
+    return f"{error.strerror or error}{place}"
 
 
 def refuse_unfit(root: Path) -> None:
@@ -212,28 +246,36 @@ def _refuse_full_disk(root: Path, change: Change) -> None:
         raise ApplyError("disk-full", needed=_gigabytes(change.needs_bytes), free=_gigabytes(free), path=root.parent)
 
 
-def _next_state(journal: Journal, change: Change) -> int:
-    """The number of the new state; the environment as it was found becomes state 1."""
-    states = [e for e in journal.entries() if e["event"] == "state"]
-    if not any(e["inode"] == identity(journal.root) for e in states):
-        number = max((e["id"] for e in states), default=0) + 1
-        journal.append("state", id=number, label=change.before, inode=_inode(journal.root), why="", verified="")
-        states = [*states, {"id": number}]
-    begun = [int(e["id"]) for e in journal.entries() if e["event"] == "begin"]
-    return max([*begun, *(int(e["id"]) for e in states)]) + 1
+def _known_live(journal: Journal, label: str) -> int:
+    """The number of the state in place; an environment that archfit did not make gets one."""
+    if number := _live_state(journal):
+        return number
+    number = _free_number(journal)
+    journal.append("state", id=number, label=label, inode=_inode(journal.root), why="", verified="")
+    return number
+
+
+def _free_number(journal: Journal) -> int:
+    """The next number, whose folder is not there: nothing that this change did not make is ever removed by it."""
+    given = [int(e["id"]) for e in journal.entries() if e["event"] in ("state", "begin")]
+    number = max(given, default=0) + 1
+    while os.path.lexists(journal.state_path(number)):
+        number += 1
+    return number
 
 
 def _live_state(journal: Journal) -> int:
-    current = identity(journal.root)
-    return next((int(e["id"]) for e in journal.entries() if e["event"] == "state" and e["inode"] == current), 0)
+    return _number_of(journal, journal.root)
 
 
-def _before(opened: dict[str, Any], journal: Journal) -> int:
-    """The state that was live before a change: the last one that a finished change left."""
-    if opened["kind"] == "rollback":
-        return int(opened["before"])
-    finished = [int(e["id"]) for e in journal.entries() if e["event"] == "done"]
-    return finished[-1] if finished else 1
+def _number_of(journal: Journal, folder: Path) -> int:
+    state = journal.states().get(identity(folder) or "")
+    return int(state["id"]) if state else 0
+
+
+def _way_back(opened: dict[str, Any]) -> int:
+    """Where a rollback leads after a change that was cut off: a rollback is finished, an upgrade undone."""
+    return int(opened["id"] if opened["kind"] == "rollback" else opened["from"])
 
 
 def _wanted(history: History, state: int | None) -> StateRecord:
@@ -250,7 +292,7 @@ def _wanted(history: History, state: int | None) -> StateRecord:
     return found
 
 
-def _inode(folder: Path) -> int:
+def _inode(folder: Path) -> str:
     found = identity(folder)
     if found is None:
         raise FileNotFoundError(folder)

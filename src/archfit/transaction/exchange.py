@@ -6,12 +6,14 @@ import ctypes
 import errno
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+_HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _UNSUPPORTED = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
 
 
@@ -53,13 +55,22 @@ def repair(first: Path, second: Path) -> None:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold back Ctrl-C and termination while steps run that belong together."""
-    held = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
+    """Hold back Ctrl-C and termination while steps run that belong together; what came meanwhile is heard at the end.
+
+    With handlers, not with a mask: a mask holds for one thread only, and a progress bar runs in another.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python runs handlers in the main thread only
+        return
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda got, _: came.append(got)) for number in _HELD}
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        for heard in came:
+            signal.raise_signal(heard)
 
 
 def sync_folder(folder: Path) -> None:
@@ -84,5 +95,14 @@ def _rename_exchange(first: Path, second: Path) -> None:
 def _rename_thrice(first: Path, second: Path) -> None:
     aside = aside_name(second)
     first.rename(aside)
-    second.rename(first)
-    aside.rename(second)
+    try:
+        second.rename(first)
+    except OSError:
+        aside.rename(first)
+        raise
+    try:
+        aside.rename(second)
+    except OSError:
+        first.rename(second)
+        aside.rename(first)
+        raise

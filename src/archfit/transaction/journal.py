@@ -1,7 +1,8 @@
 """What was done to one environment, on the disk before it is done.
 
 Beside the environment ``live`` stands ``live.archfit/`` with the journal, the lock and the upgrade records; states that
-are not live stand as ``live.archfit-N``. A state is known by the inode of its folder, so no rename can confuse the history.
+are not live stand as ``live.archfit-N``. A state is known by the identity of its folder, so no rename can confuse
+the history.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Journal:
             text = self.path.read_text("utf-8", "replace")
         except FileNotFoundError:
             return ()
-        return tuple(entry for line in text.splitlines() if (entry := _decode(line)))
+        return tuple(entry for line in text.split("\n") if (entry := _decode(line)))
 
     def state_path(self, state: int) -> Path:
         """Where a state stands while it is not live."""
@@ -73,6 +74,34 @@ class Journal:
             elif entry["event"] in _FINAL:
                 opened = None
         return opened
+
+    def states(self) -> dict[str, dict[str, Any]]:
+        """The states that there are, by the identity of their folder.
+
+        File systems give the inode of a removed folder to the next one: the last line counts, and a state whose change was
+        undone counts no more.
+        """
+        found: dict[str, dict[str, Any]] = {}
+        kind = ""
+        for entry in self.entries():
+            if entry["event"] == "state":
+                found[entry["inode"]] = entry
+            elif entry["event"] == "begin":
+                kind = entry["kind"]
+            elif entry["event"] == "aborted" and kind == "upgrade":
+                found = {inode: state for inode, state in found.items() if state["id"] != entry["id"]}
+        return found
+
+    def held(self) -> bool:
+        """True while a process is at work on the environment."""
+        try:
+            with (self.folder / "lock").open() as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -106,12 +135,14 @@ def read_history(root: Path) -> History:
     journal = Journal(root)
     entries = journal.entries()
     places = {identity(path): path for path in _state_folders(root)}
+    known = {state["id"]: inode for inode, state in journal.states().items()}
     current = identity(root)
     lived = {entry[key] for entry in entries if entry["event"] == "done" for key in ("id", "from")}
     states = []
     for entry in entries:
         if entry["event"] == "state":
-            live = entry["inode"] == current
+            inode = known.get(entry["id"])
+            live = inode is not None and inode == current
             if not live and entry["id"] not in lived:
                 continue  # it was made and cut off before it went live
             record = journal.record_path(entry["id"])
@@ -121,7 +152,7 @@ def read_history(root: Path) -> History:
                     label=entry["label"],
                     time=entry["time"],
                     why=entry.get("why", ""),
-                    path=root if live else places.get(entry["inode"]),
+                    path=root if live else places.get(inode),
                     live=live,
                     verified=entry.get("verified", ""),
                     record=record if record.exists() else None,

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import os
 import shutil
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 # The environment's own lock belongs to installers at work in the live tree, not to its copies.
 _NOT_CLONED = frozenset({".lock"})
+_AT_FDCWD = -100
+_AT_SYMLINK_NOFOLLOW = 0x100
+_STATX_BTIME = 0x800
 _NO_LINK = frozenset({errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EXDEV, errno.EACCES})
 
 
@@ -24,15 +29,20 @@ def clone_tree(source: Path, target: Path) -> None:
         OSError: a folder or file could not be made; what was made so far stays.
 
     """
+    _clone(source, target, _NOT_CLONED)
+
+
+def _clone(source: Path, target: Path, left_out: frozenset[str]) -> None:
     target.mkdir()
-    for entry in os.scandir(source):
-        copy = target / entry.name
-        if entry.is_symlink():
-            copy.symlink_to(os.readlink(entry.path))  # noqa: PTH115 - the text of the link, as it is
-        elif entry.is_dir():
-            clone_tree(Path(entry.path), copy)
-        elif entry.name not in _NOT_CLONED:
-            _link(entry.path, copy)
+    with os.scandir(source) as entries:
+        for entry in entries:
+            copy = target / entry.name
+            if entry.is_symlink():
+                copy.symlink_to(os.readlink(entry.path))  # noqa: PTH115 - the text of the link, as it is
+            elif entry.is_dir():
+                _clone(Path(entry.path), copy, frozenset())
+            elif entry.name not in left_out:
+                _link(entry.path, copy)
     shutil.copystat(source, target)
 
 
@@ -64,7 +74,7 @@ def _describe(folder: Path, prefix: str) -> Iterator[bytes]:
         if entry.is_symlink():
             yield os.fsencode(f"l {name} {os.readlink(entry.path)}\0")  # noqa: PTH115
         elif entry.is_dir():
-            yield os.fsencode(f"d {name}\0")
+            yield os.fsencode(f"d {name} {entry.stat(follow_symlinks=False).st_mode:o}\0")
             yield from _describe(Path(entry.path), name + "/")
         else:
             status = entry.stat(follow_symlinks=False)
@@ -72,18 +82,46 @@ def _describe(folder: Path, prefix: str) -> Iterator[bytes]:
 
 
 def remove_tree(root: Path) -> None:
-    """Remove a folder; it is fine if it is gone already."""
+    """Remove a folder, folders in it that may not be written included; it is fine if it is gone already."""
     if not os.path.lexists(root):
         return
+    for folder in _folders(root):
+        folder.chmod(0o700)  # folders are never shared with another state
     shutil.rmtree(root)
 
 
-def identity(root: Path) -> int | None:
-    """What tells one folder from its siblings whatever it is called: its inode; None where nothing is."""
+def _folders(folder: Path) -> Iterator[Path]:
+    yield folder
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    for name in names:
+        yield from _folders(folder / name)
+
+
+def identity(root: Path) -> str | None:
+    """What tells one folder from all others whatever it is called: inode and time of birth; None where nothing is.
+
+    The inode alone is not enough: file systems give the one of a removed folder to the next that is made.
+    """
     try:
-        return os.lstat(root).st_ino
+        number = os.lstat(root).st_ino
     except FileNotFoundError:
         return None
+    return f"{number}@{_born_ns(root)}"
+
+
+def _born_ns(path: Path) -> int:
+    """When a file was made, in ns since 1970; 0 where the file system or the C library does not tell.
+
+    Source: statx(2); offsets of `struct statx` from linux/stat.h, the same on all 64-bit machines.
+    """
+    statx = getattr(ctypes.CDLL(None), "statx", None)
+    answer = ctypes.create_string_buffer(256)
+    if statx is None or statx(_AT_FDCWD, os.fsencode(path), _AT_SYMLINK_NOFOLLOW, _STATX_BTIME, answer) != 0:
+        return 0
+    (told,) = struct.unpack_from("=I", answer, 0)
+    seconds, nanoseconds = struct.unpack_from("=qI", answer, 80)
+    return int(seconds * 1_000_000_000 + nanoseconds) if told & _STATX_BTIME else 0
 
 
 def shared_path_leaks(clone: Path) -> tuple[str, ...]:

@@ -149,11 +149,8 @@ def price(plan: Plan) -> Plan:
 
 
 def cost_of(python: Path, specs: Sequence[str]) -> Requires:
-    """What installing `specs` into an empty environment loads and takes; unknown where the index is out of reach."""
-    try:
-        return _priced(Requires(), resolve(python, specs, {}))
-    except ObserveError:
-        return Requires()
+    """What installing `specs` into an empty environment loads and takes; raises ObserveError without an index."""
+    return _priced(Requires(), resolve(python, specs, {}))
 
 
 def prepare_upgrade(diagnosis: Diagnosis, plan: Plan) -> Prepared | None:

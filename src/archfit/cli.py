@@ -156,6 +156,10 @@ def plan(
         if not (offline or python or platform):
             with session.counting("asking"):
                 found = api.price(found)
+            if any(o.kind == "upgrade" for o in found.options) and not any(
+                o.requires.download_bytes for o in found.options
+            ):
+                session.talk.print(session.messages.ui("no-sizes"), style="yellow")
         _answer(
             session,
             manner,

@@ -155,5 +155,9 @@ def _pin(package: dict[str, Any]) -> str:
 
 
 def _last_words(stderr: str | None) -> str:
-    lines = [line.strip() for line in (stderr or "").splitlines() if line.strip()]
-    return " ".join(lines)[-600:] or "uv said nothing"
+    """What uv ended with: its error, and the last of its causes, which is where the trouble began."""
+    lines = [line.strip(" ×╰─▶") for line in (stderr or "").splitlines()]
+    causes = [line.removeprefix("cause:").strip() for line in lines if line.startswith("cause:")]
+    errors = [line.removeprefix("error:").strip() for line in lines if line.startswith("error:")]
+    words = [*errors[:1], *causes[-1:]] or [" ".join(line for line in lines if line)]
+    return ": ".join(words)[-600:] or "uv said nothing"

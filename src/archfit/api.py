@@ -166,7 +166,8 @@ def prepare_upgrade(diagnosis: Diagnosis, plan: Plan) -> Prepared | None:
         return None
     if best.kind == "driver":
         command = best.pip[0].split("   #")[0]
-        raise ProblemError("driver-first", driver=best.steps[0].current, needed=best.steps[0].wanted, command=command)
+        values = {name: str(value) for name, value in best.summary.values.items()}
+        raise ProblemError(best.summary.key, **values, command=command)
     if best.kind not in ("upgrade", "nightly"):
         raise ProblemError("nothing-to-apply", kind=best.kind)
     refuse_unfit(plan.environment.root)

@@ -217,6 +217,8 @@ class Environment:
     def command(self, verb: str) -> str:
         """``archfit upgrade /path --gpu 'RTX 5090'``: the verb for this target with what was pretended."""
         words = ["archfit", verb, str(self.root)]
+        if verb == "rollback":  # what was pretended does not matter for going back
+            return shlex.join(words)
         for gpu in self.devices:
             words += ["--gpu", gpu.name] if gpu.pretended else []
         if isinstance(self.driver, Known) and self.driver.value.source.startswith("--driver"):

@@ -29,9 +29,12 @@ class Session:
         self.language: Language = "zh" if language == "zh" else "en" if language == "en" else language_of(os.environ)
         self.messages = Messages(self.language, os.environ.get("ARCHFIT_PROGRAM", "archfit"))
         self.as_json = as_json
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # an answer with escapes is better than none
         plain = None if color else True
         stdout = sys.stdout if sys.stdout.isatty() else cast(TextIO, _Trimmed(sys.stdout))
-        out = _Console(file=stdout, no_color=plain, highlight=False, emoji=False)
+        out = _Console(file=stdout, no_color=plain, highlight=False, emoji=False, markup=False)
         self.talk = Console(stderr=True, no_color=plain, highlight=False, emoji=False)
         self.screen = Screen(self.messages, out, self.talk)
 
@@ -49,7 +52,7 @@ class Session:
             path.write_text(render(), "utf-8")
         except OSError as error:
             raise UsageError("output-failed", path=path, cause=error.strerror) from error
-        self.talk.print(self.messages.ui("written", path=path), soft_wrap=True)
+        self.talk.print(self.messages.ui("written", path=path), soft_wrap=True, markup=False)
 
     @contextmanager
     def counting(self, key: str) -> Iterator[Callable[[int, int], None]]:

@@ -34,7 +34,6 @@ CHECKS: tuple[tuple[str, Check], ...] = (
 
 PRIMARY_ORDER = (
     "interpreter-broken",
-    "driver-missing",
     "driver-dropped-gpu",
     "driver-too-old",
     "open-kernel-module-required",

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from archfit.arch import ComputeCapability, Verdict
 from archfit.catalog import Catalog
 from archfit.checks.outcome import found, not_applicable, passed
 from archfit.checks.torch import coverage_of, jit_finding, targets_fact
 from archfit.coverage import targets_of
-from archfit.model import Coverage, Distribution, Environment, Fact, Finding, Gpu, Library, Outcome, Severity, Text
+from archfit.model import (
+    Coverage,
+    Distribution,
+    Environment,
+    Fact,
+    Finding,
+    Gpu,
+    Known,
+    Library,
+    Outcome,
+    Severity,
+    Text,
+)
 
 _FRAMEWORKS = frozenset(
     {"tensorflow", "jax-cuda12-plugin", "jax-cuda13-plugin", "onnxruntime-gpu", "paddlepaddle-gpu", "mxnet-cu112"}
@@ -23,9 +37,11 @@ def check_vendor_libraries(env: Environment, catalog: Catalog) -> Outcome:
     Only a GPU newer than everything in a library is a problem: some libraries serve new generations only, by design.
     """
     torch = env.distribution("torch")
-    if torch is None or not env.devices:
+    if not env.devices:
+        return not_applicable("vendor-libraries", "no-gpu-known")
+    if torch is None:
         return not_applicable("vendor-libraries", "no-cuda-torch", cause="torch")
-    asked = {r.name.lower() for r in _requirements(torch)}
+    asked = {canonicalize_name(r.name) for r in _requirements(env, torch)}
     vendors = [d for d in env.distributions if d.name in asked and d.name.startswith("nvidia-")]
     findings = []
     for gpu in env.devices:
@@ -56,7 +72,7 @@ def check_family(env: Environment, _: Catalog) -> Outcome:
     findings = [
         _mismatch(env, dist, requirement, torch)
         for dist in env.distributions
-        for requirement in _requirements(dist)
+        for requirement in _requirements(env, dist)
         if requirement.name == "torch" and not requirement.specifier.contains(torch.version, prereleases=True)
     ]
     if findings:
@@ -64,17 +80,45 @@ def check_family(env: Environment, _: Catalog) -> Outcome:
     return passed("family", "family", version=torch.version)
 
 
-def _requirements(distribution: Distribution) -> list[Requirement]:
-    """Requirements outside of extras; a line that no parser takes is somebody else's problem."""
+def _requirements(env: Environment, distribution: Distribution) -> list[Requirement]:
+    """Requirements that hold in the target and outside of extras; what no parser takes is somebody else's problem."""
+    here = _marker_environment(env)
     found_requirements = []
     for line in distribution.requires:
         try:
             requirement = Requirement(line)
         except InvalidRequirement:
             continue
-        if requirement.marker is None or "extra" not in str(requirement.marker):
+        try:
+            holds = requirement.marker is None or requirement.marker.evaluate(here)
+        except (UndefinedComparison, UndefinedEnvironmentName):
+            continue
+        if holds:
             found_requirements.append(requirement)
     return found_requirements
+
+
+def _marker_environment(env: Environment) -> dict[str, str]:
+    """What markers ask about the target's Python; archfit's own answers stand where the target gave none."""
+    if not isinstance(env.interpreter, Known):
+        return {"extra": ""}
+    python = env.interpreter.value
+    system, _, machine = python.platform.partition("_")
+    names = {
+        "linux": ("Linux", "linux", "posix"),
+        "win": ("Windows", "win32", "nt"),
+        "macosx": ("Darwin", "darwin", "posix"),
+    }
+    platform_system, sys_platform, os_name = names.get(system, (system, system, "posix"))
+    return {
+        "extra": "",
+        "python_version": ".".join(python.version.split(".")[:2]),
+        "python_full_version": python.version,
+        "platform_system": platform_system,
+        "sys_platform": sys_platform,
+        "os_name": os_name,
+        "platform_machine": {"amd64": "AMD64"}.get(machine, machine),
+    }
 
 
 def _too_new_for(env: Environment, catalog: Catalog, library: Library, gpu: Gpu) -> bool:

@@ -20,6 +20,9 @@ from archfit.model import (
     Text,
 )
 
+# One library, or two up to torch 1.13; the others beside them, such as libtorch_cuda_linalg.so, hold parts.
+_MAIN_LIBRARIES = frozenset({"libtorch_cuda.so", "libtorch_cuda_cu.so", "libtorch_cuda_cpp.so"})
+
 
 def check_torch(env: Environment, _: Catalog) -> Outcome:
     """Is torch there, and is it a CUDA build?"""
@@ -187,7 +190,7 @@ def _cuda_text(env: Environment) -> str:
 
 
 def _main_unreadable(env: Environment) -> bool:
-    return any(path.rsplit("/", 1)[-1].startswith("libtorch_cuda") for path, _ in env.unreadable)
+    return any(path.rsplit("/", 1)[-1] in _MAIN_LIBRARIES for path, _ in env.unreadable)
 
 
 def _has_gpu_code(env: Environment) -> bool:

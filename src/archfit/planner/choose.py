@@ -8,13 +8,18 @@ from archfit.planner.situation import Situation
 _TRUST = ("measured", "documented", "inferred")
 
 
+def serving(situation: Situation) -> list[Build]:
+    """Builds that can be installed and hold code for every GPU, whatever the driver; oldest first."""
+    return [b for b in situation.catalog.builds if situation.installable(b) and situation.serves(b)]
+
+
 def candidates(situation: Situation, *, latest: bool) -> list[Build]:
     """Builds that can be installed, hold code for every GPU and load on the driver; best first.
 
     Never downgrade if there is another way; then what PyPI has (the default of every installer, and measured) before
     what only the PyTorch index has; then by distance from what is installed, or the newest first.
     """
-    fitting = [b for b in situation.catalog.builds if situation.installable(b) and situation.serves(b)]
+    fitting = serving(situation)
     current = _order(situation.torch_release)
 
     def rank(build: Build) -> tuple[bool, bool, int, tuple[int, ...], tuple[int, ...]]:

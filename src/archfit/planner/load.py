@@ -23,7 +23,7 @@ def plan_from_document(document: Any, environment: Environment, source: str) -> 
     try:
         planned = document["torch"]["version"]
         options = tuple(_option(row) for row in document["options"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UsageError("plan-unreadable", path=source, cause=error) from error
     if planned != found:
         raise UsageError("plan-stale", planned=planned, found=found, target=environment.root)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TypedDict
 
+from archfit.arch import CudaVersion
 from archfit.catalog import Build, Toolkit
 from archfit.model import Distribution, Known, Option, Requires, Step, Text, TorchBuild
 from archfit.planner.situation import COMPANIONS, TORCH_INDEX, Situation
@@ -49,12 +50,14 @@ def align_option(situation: Situation) -> Option | None:
     offered = {"torchvision": release.torchvision, "torchaudio": release.torchaudio}
     specs = {name: offered[name][-1] for name in situation.companions if offered[name]}
     why = (Text("family-row", {"torch": release.torch}),)
+    local = (situation.torch.version if situation.torch else "").partition("+")[2]
+    index = f"{TORCH_INDEX}/{local}" if local.startswith("cu") else None
     return Option(
         kind="upgrade",
         summary=Text("align", {"torch": release.torch, "packages": ", ".join(f"{n} {v}" for n, v in specs.items())}),
-        steps=tuple(_install_step(situation, name, version, "PyPI", why) for name, version in specs.items()),
-        torch=TorchBuild(release.torch, None, "PyPI"),
-        **_commands(situation, [f"{name}=={version}" for name, version in specs.items()], None, False),
+        steps=tuple(_install_step(situation, name, version, index or "PyPI", why) for name, version in specs.items()),
+        torch=TorchBuild(release.torch, None, index or "PyPI"),
+        **_commands(situation, [f"{name}=={version}" for name, version in specs.items()], index, False),
     )
 
 
@@ -109,9 +112,11 @@ def rebuild_option(situation: Situation, lacking: list[Distribution]) -> Option:
     )
 
 
-def driver_option(situation: Situation) -> Option:
-    """The driver must come first."""
-    floor, ceiling = situation.driver_floor, situation.driver_ceiling
+def driver_option(situation: Situation, cuda: CudaVersion | None) -> Option:
+    """The driver must change: it has to know every GPU, and to load `cuda`."""
+    loading = situation.catalog.min_driver_for_cuda(cuda) if cuda else None
+    floor = max((d for d in (situation.driver_floor, loading) if d), default=None)
+    ceiling = situation.driver_ceiling
     branch = max(floor.branch if floor else 0, _RECOMMENDED_BRANCH)
     branch = min(branch, ceiling) if ceiling else branch
     open_only = _open_only(situation)
@@ -164,7 +169,8 @@ def linked_to_torch(situation: Situation) -> list[Distribution]:
     return [
         d
         for d in situation.environment.distributions
-        if d.name not in ("torch", *COMPANIONS)
+        if d.version
+        and d.name not in ("torch", *COMPANIONS)  # what belongs to no package, no installer can bring
         and any(so.startswith(("libtorch", "libc10")) for lib in d.libraries for so in lib.needed)
     ]
 

@@ -7,8 +7,8 @@ from typing import Literal
 
 from archfit.arch import CudaVersion
 from archfit.catalog import Catalog, Toolkit
-from archfit.model import Diagnosis, Option, Plan, Severity, Text
-from archfit.planner.choose import candidates, select
+from archfit.model import Diagnosis, Known, Option, Plan, Severity, Text
+from archfit.planner.choose import candidates, select, serving
 from archfit.planner.options import (
     align_option,
     cpu_option,
@@ -57,14 +57,22 @@ def plan(diagnosis: Diagnosis, catalog: Catalog, wish: PlanWish) -> Plan:
     errors = [f for f in diagnosis.findings if f.severity is Severity.ERROR]
     if not errors and wish.strategy == "nearest":
         return Plan(env, (Option("none", Text("none")),), (), ())
+    if not errors and _is_newest(situation):
+        return Plan(env, (Option("none", Text("none")),), (), ())
     options = _options(situation, wish)
     return Plan(env, tuple(options), _unsolved(situation, options), rejections(situation))
 
 
+def _is_newest(situation: Situation) -> bool:
+    """Is the newest release that fits the one that is installed?"""
+    best = candidates(situation, latest=True)
+    return bool(best) and best[0].torch == situation.torch_release
+
+
 def _options(situation: Situation, wish: PlanWish) -> list[Option]:
-    options = [driver_option(situation)] if situation.driver_unfit else []
+    torch_moves = _torch_moves(situation, wish)
+    options = [driver_option(situation, _installed_cuda(situation))] if _driver_first(situation) else []
     lacking = [d for d in situation.environment.distributions if d.name in situation.lacking]
-    torch_moves = bool(situation.findings & _TORCH_MUST_MOVE) or wish.strategy == "latest"
     if torch_moves:
         builds = candidates(situation, latest=wish.strategy == "latest")
         options += [upgrade_option(situation, build) for build in select(builds)]
@@ -72,12 +80,43 @@ def _options(situation: Situation, wish: PlanWish) -> list[Option]:
         options.append(aligned)
     if lacking and not torch_moves:
         options.append(rebuild_option(situation, lacking))
+    if (torch_moves and not options) or ("driver-too-old" in situation.findings and not _driver_first(situation)):
+        options += _driver_alternative(situation)
     if torch_moves:
-        if nightly := _nightly_toolkit(situation):
+        if _newest_is_installable(situation) and (nightly := _nightly_toolkit(situation)):
             options.append(nightly_option(situation, nightly))
         if toolkit := _source_toolkit(situation):
             options.append(source_option(situation, toolkit))
     return [*options, cpu_option()]
+
+
+def _torch_moves(situation: Situation, wish: PlanWish) -> bool:
+    """Must torch change? Not for a package whose own PTX is too new for the driver."""
+    return bool(situation.findings & _TORCH_MUST_MOVE) or wish.strategy == "latest"
+
+
+def _driver_first(situation: Situation) -> bool:
+    """No build helps until the driver is another one, or its module of the other flavour."""
+    return situation.driver_unfit or "open-kernel-module-required" in situation.findings
+
+
+def _driver_alternative(situation: Situation) -> list[Option]:
+    """A newer driver, where it is the driver alone that keeps a build from loading: the installed one, or any."""
+    cuda = _installed_cuda(situation) if "driver-too-old" in situation.findings else None
+    blocked = [b.cuda for b in serving(situation) if b.cuda and not situation.loads(b)]
+    wanted = cuda or min(blocked, default=None)
+    return [driver_option(situation, wanted)] if wanted else []
+
+
+def _installed_cuda(situation: Situation) -> CudaVersion | None:
+    known = situation.environment.torch_cuda
+    return known.value if isinstance(known, Known) else None
+
+
+def _newest_is_installable(situation: Situation) -> bool:
+    """Nightlies are built for the Pythons and the glibc of the newest release."""
+    newest = situation.catalog.builds[-1].torch
+    return any(situation.installable(b) for b in situation.catalog.builds if b.torch == newest)
 
 
 def _nightly_toolkit(situation: Situation) -> Toolkit | None:
@@ -100,7 +139,7 @@ def _fits(situation: Situation, toolkit: Toolkit) -> bool:
 def _unsolved(situation: Situation, options: list[Option]) -> tuple[Text, ...]:
     unsolved = []
     moves_torch = any(o.kind == "upgrade" and any(s.package == "torch" for s in o.steps) for o in options)
-    if situation.findings & _TORCH_MUST_MOVE and not moves_torch:
+    if situation.findings & _TORCH_MUST_MOVE and not moves_torch and not serving(situation):
         capabilities = ", ".join(str(c) for c in situation.capabilities)
         values = {"capabilities": capabilities, "python": situation.python_tag, "platform": situation.platform}
         unsolved.append(Text("no-build", values))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from archfit.arch import ComputeCapability, Verdict
 from archfit.catalog import Build, Catalog
 from archfit.errors import ObserveError
-from archfit.model import Diagnosis, Distribution, DriverRelease, Environment, Gpu, Known
+from archfit.model import Diagnosis, Distribution, DriverRelease, Environment, Finding, Gpu, Known
 
 TORCH_INDEX = "https://download.pytorch.org/whl"
 COMPANIONS = ("torchvision", "torchaudio")
@@ -90,8 +90,8 @@ class Situation:
         )
 
     def serves(self, build: Build) -> bool:
-        """Does this build hold code for every GPU?"""
-        return all(build.verdict(c) not in (Verdict.NONE, Verdict.NO_GPU_CODE) for c in self.capabilities)
+        """Does this build hold machine code for every GPU? PTX is no reason to choose a build: its libraries have none."""
+        return all(build.verdict(c) in (Verdict.NATIVE, Verdict.COMPATIBLE) for c in self.capabilities)
 
     def loads(self, build: Build) -> bool:
         """Is the driver new enough for this build? Yes where the driver is not known, or must be changed anyway."""
@@ -115,7 +115,7 @@ def situation_of(diagnosis: Diagnosis, catalog: Catalog, python_tag: str | None,
     return Situation(
         environment=env,
         catalog=catalog,
-        findings=frozenset(f.id for f in diagnosis.findings),
+        findings=frozenset(_scoped(f) for f in diagnosis.findings),
         lacking=frozenset(str(f.values["name"]) for f in diagnosis.findings if f.id in _LACKING),
         gpus=env.devices,
         driver=env.driver.value.release if isinstance(env.driver, Known) else None,
@@ -123,6 +123,12 @@ def situation_of(diagnosis: Diagnosis, catalog: Catalog, python_tag: str | None,
         platform=platform or (python.platform if python else ""),
         glibc=_glibc(python.libc) if python and not platform else None,
     )
+
+
+def _scoped(finding: Finding) -> str:
+    """The id; told apart where the same state is torch's own or that of a package beside it."""
+    own = finding.id != "ptx-toolchain" or str(finding.values["package"]).startswith("torch ")
+    return finding.id if own else f"{finding.id}-beside-torch"
 
 
 def _glibc(text: str | None) -> tuple[int, ...] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +62,8 @@ def query_nvml() -> Machine | str:
     except (pynvml.NVMLError, ValueError) as error:
         return f"NVML: {error}"
     finally:
-        pynvml.nvmlShutdown()
+        with suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
     return Machine(Known(gpus, "nvml"), Known(Driver(release, cuda, None, "nvml"), "nvml"))
 
 
@@ -72,7 +74,8 @@ def query_smi() -> Machine | str:
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"nvidia-smi: {getattr(error, 'strerror', None) or 'no answer'}"
     if done.returncode != 0:
-        return f"nvidia-smi: {(done.stdout + done.stderr).strip().splitlines()[:1] or done.returncode}"
+        said = (done.stdout + done.stderr).strip().splitlines()
+        return f"nvidia-smi: {said[0] if said else done.returncode}"
     return parse_smi(done.stdout)
 
 

@@ -39,7 +39,7 @@ def observe(wish: Wish, catalog: Catalog, progress: Progress | None = None) -> E
 
     """
     gpus = tuple(gpu for spec in wish.gpus for gpu in parse_gpus(spec, catalog))
-    driver = parse_driver(wish.driver, catalog) if wish.driver else None
+    driver = parse_driver(wish.driver, catalog) if wish.driver is not None else None
     choice = choose_target(wish.target, os.environ)
     interpreter = observe_interpreter(choice)
     choice = _settle(choice, interpreter)

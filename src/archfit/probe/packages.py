@@ -17,7 +17,7 @@ from archfit.errors import FormatError
 from archfit.model import Distribution, Library, Text
 
 _SHARED_OBJECT = re.compile(r"\.so(\.\d+)*$")
-_RECORD_PATH = re.compile(r'^"?([^,"\n]+)', re.MULTILINE)
+_RECORD_PATH = re.compile(r'^(?:"([^"\n]+)"|([^,"\n]+))', re.MULTILINE)
 _UNOWNED = "(no package)"
 
 Progress = Callable[[int, int], None]
@@ -65,7 +65,7 @@ def _read_metadata(site: Path, found: dict[str, _Found]) -> dict[str, str]:
         name = canonicalize_name(metadata.metadata["Name"] or "")
         if not name:
             continue
-        paths = _RECORD_PATH.findall(metadata.read_text("RECORD") or "")
+        paths = [quoted or plain for quoted, plain in _RECORD_PATH.findall(metadata.read_text("RECORD") or "")]
         owners.update(dict.fromkeys(paths, name))
         if name not in found:
             found[name] = _Found(name, metadata.version, tuple(metadata.requires or ()), _import_names(metadata, paths))

@@ -1,0 +1,318 @@
+"""What a person reads, whole, in both languages and at several widths. ``pytest --update-golden`` writes the files anew."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from archfit.errors import ApplyError, ArchfitError, ObserveError, UsageError
+from archfit.model import (
+    Diagnosis,
+    Environment,
+    Evidence,
+    History,
+    LockedPackage,
+    Plan,
+    Proof,
+    StateRecord,
+    Text,
+    Unknown,
+    Verification,
+)
+from archfit.report import json_v1, record
+from archfit.report.messages import Language, Messages
+from archfit.report.text import Screen, size
+from worlds import (
+    NEW,
+    NO_DRIVER,
+    audio,
+    diagnosis_of,
+    driver,
+    extension,
+    gpus,
+    plan_of,
+    torch,
+    vision,
+    world,
+)
+
+Golden = Callable[[str, str], None]
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
+WIDTHS = (60, 80, 200)
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "UTC")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+def drawn(draw: Callable[[Screen], None], language: Language, width: int = 80, encoding: str = "utf-8") -> str:
+    """What `draw` prints, without colour and without the blanks at the end of lines."""
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding=encoding, newline="")
+    console = Console(file=file, width=width, no_color=True, highlight=False, markup=False, emoji=False)
+    draw(Screen(Messages(language), console, console))
+    file.flush()
+    return "".join(f"{line.rstrip()}\n" for line in raw.getvalue().decode(encoding).splitlines())
+
+
+# --- the worlds ------------------------------------------------------------------------------------------------------
+
+OLD_STORY = world(torch(), vision(), release="580.65.06")
+HEALTHY = world(gpus=gpus("H200", seen=True), driver=driver("580.65.06", open_module=True, pretended=False))
+EVERYTHING = world(
+    torch(),
+    vision("0.20.1", "torch==2.5.1"),
+    audio(),
+    extension(),
+    extension("tensorflow", "2.21.0", linked=False),
+    on=("V100", "RTX 5090"),
+    release="550.54.14",
+    interrupted="3",
+    unreadable=(("torch/lib/libtorch_cuda_linalg.so", Text("plain", {"text": "Permission denied"})),),
+)
+NOTHING_SEEN = world(on=(), chosen="VIRTUAL_ENV")
+BROKEN = world(interpreter=Unknown("exit code 1: ModuleNotFoundError: No module named 'encodings'"), driver=NO_DRIVER)
+
+DIAGNOSES: dict[str, Environment] = {
+    "old-story": OLD_STORY,
+    "healthy": HEALTHY,
+    "everything": EVERYTHING,
+    "nothing-seen": NOTHING_SEEN,
+    "broken": BROKEN,
+}
+PLANS: dict[str, Plan] = {
+    "old-story": plan_of(world(torch(), vision(), extension(), release="570.86.16")),
+    "driver-first": plan_of(world(torch(), vision(), audio(), release="550.54.14")),
+    "mixed": plan_of(world(on=("GTX 1080 Ti", "RTX 5090"), release="580.65.06")),
+    "rebuild": plan_of(world(torch("2.9.0", NEW), extension(), release="580.65.06", cuda="12.8")),
+    "nothing-to-do": plan_of(HEALTHY),
+}
+
+WHEN = "2026-11-23T05:06:07+00:00"
+HISTORY = History(
+    Path("/env"),
+    (
+        StateRecord(0, "torch 2.4.1", WHEN, "", None, False, "", None),
+        StateRecord(1, "torch 2.8.0", WHEN, "no code", Path("/env.archfit-1"), False, "import", Path("/env.archfit/r")),
+        StateRecord(2, "torch 2.15.0", WHEN, "latest", Path("/env"), True, "static", None),
+    ),
+    ({"event": "begin", "id": 1, "time": WHEN},),
+)
+NEVER = History(Path("/env"), (), ())
+
+SERVED = Text("torch-arch", {"library": "libtorch_cuda.so", "verdicts": "12.0: native"})
+UNDEFINED = (
+    "mmcv: ImportError: /env/lib/python3.11/site-packages/mmcv/_ext.so: undefined symbol: _ZNK3c106SymInt6sym_neERKS0_"
+)
+PROOF = Verification(
+    "import",
+    (
+        Evidence("static:torch-arch", Proof.PASSED, reason=SERVED),
+        Evidence("static:kernel-module", Proof.SKIPPED, reason=Text("module-unseen")),
+        Evidence("import:torch", Proof.PASSED, measured="2.8.0", expected="torch", seconds=3.2),
+        Evidence(
+            "import:mmcv",
+            Proof.FAILED,
+            expected="mmcv",
+            seconds=0.4,
+            reason=Text("import-failed", {"cause": UNDEFINED}),
+        ),
+        Evidence(
+            "import:old", Proof.SKIPPED, reason=Text("failed-before", {"id": "import", "subject": "old: no module"})
+        ),
+    ),
+)
+PASSED = Verification("import", tuple(e for e in PROOF.evidence if e.status is not Proof.FAILED))
+UNPROVEN = Verification("static", tuple(e for e in PROOF.evidence if e.status is Proof.SKIPPED))
+PROOFS = {"failed": PROOF, "passed": PASSED, "nothing": UNPROVEN}
+
+CHANGES = (
+    LockedPackage("torch", "2.4.1", "2.8.0", 888_100_000, "a" * 64),
+    LockedPackage("torchvision", "0.19.1", "0.23.0", 8_600_000, "b" * 64),
+    LockedPackage("nvidia-cusparselt-cu12", None, "0.7.1", None, None),
+)
+
+
+def after_the_upgrade() -> Diagnosis:
+    return diagnosis_of(
+        world(torch("2.8.0", NEW), vision("0.23.0", "torch==2.8.0", NEW), release="580.65.06", cuda="12.8")
+    )
+
+
+# --- the screen ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("name", DIAGNOSES)
+def test_doctor(golden: Golden, name: str, language: Language) -> None:
+    diagnosis = diagnosis_of(DIAGNOSES[name])
+    golden(f"doctor-{name}.{language}.txt", drawn(lambda s: s.diagnosis(diagnosis), language))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("width", [60, 200])
+def test_doctor_on_other_screens(golden: Golden, width: int, language: Language) -> None:
+    diagnosis = diagnosis_of(OLD_STORY)
+    golden(f"doctor-old-story-{width}.{language}.txt", drawn(lambda s: s.diagnosis(diagnosis), language, width))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_doctor_verbose(golden: Golden, language: Language) -> None:
+    diagnosis = diagnosis_of(EVERYTHING)
+    golden(f"doctor-verbose.{language}.txt", drawn(lambda s: s.diagnosis(diagnosis, verbose=True), language))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("name", PLANS)
+def test_plan(golden: Golden, name: str, language: Language) -> None:
+    golden(f"plan-{name}.{language}.txt", drawn(lambda s: s.plan(PLANS[name]), language))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("width", [60, 200])
+def test_plan_on_other_screens(golden: Golden, width: int, language: Language) -> None:
+    golden(f"plan-old-story-{width}.{language}.txt", drawn(lambda s: s.plan(PLANS["old-story"]), language, width))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_history(golden: Golden, width: int, language: Language) -> None:
+    golden(f"history-{width}.{language}.txt", drawn(lambda s: s.history(HISTORY), language, width))
+
+
+@pytest.mark.parametrize(
+    ("language", "sentence"), [("en", "archfit never changed /env."), ("zh", "archfit 从未改动过 /env。")]
+)
+def test_no_history(language: Language, sentence: str) -> None:
+    assert drawn(lambda s: s.history(NEVER), language) == f"{sentence}\n"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("name", PROOFS)
+def test_verification(golden: Golden, name: str, language: Language) -> None:
+    golden(f"verify-{name}.{language}.txt", drawn(lambda s: s.verification(PROOFS[name]), language))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("width", [60, 80])
+def test_changes(golden: Golden, width: int, language: Language) -> None:
+    golden(f"changes-{width}.{language}.txt", drawn(lambda s: s.changes(CHANGES), language, width))
+
+
+ERRORS: list[ArchfitError] = [
+    UsageError("target-missing", path="/env"),
+    UsageError("gpu-ambiguous", spec="RTX 4000", names='"Quadro RTX 4000" (7.5), "RTX 4000 Ada" (8.9)'),
+    ObserveError("plan-needs-gpu"),
+    ApplyError("not-verified", failed="import:mmcv"),
+    ApplyError("refuse-mount", target="/env"),
+]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_errors(golden: Golden, language: Language) -> None:
+    golden(f"errors.{language}.txt", "".join(drawn(lambda s, e=error: s.error(e), language) for error in ERRORS))
+
+
+# --- every screen fits -----------------------------------------------------------------------------------------------
+
+DRAWINGS: dict[str, Callable[[Screen], None]] = {
+    **{f"doctor-{name}": (lambda s, e=env: s.diagnosis(diagnosis_of(e))) for name, env in DIAGNOSES.items()},  # type: ignore[misc]
+    "doctor-verbose": lambda s: s.diagnosis(diagnosis_of(EVERYTHING), verbose=True),
+    **{f"plan-{name}": (lambda s, p=plan: s.plan(p)) for name, plan in PLANS.items()},  # type: ignore[misc]
+    "history": lambda s: s.history(HISTORY),
+    "verification": lambda s: s.verification(PROOF),
+    "changes": lambda s: s.changes(CHANGES),
+}
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_a_screen_that_knows_no_unicode_gets_ascii(name: str) -> None:
+    text = drawn(DRAWINGS[name], "en", encoding="ascii")
+    assert text.isascii()
+    assert "?" not in text.replace("Go on?", "").replace(" ? ", "").replace("| ?", "")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("name", ["old-story", "everything"])
+def test_the_command_that_comes_next_stands_on_one_line(name: str, language: Language) -> None:
+    diagnosis = diagnosis_of(DIAGNOSES[name])
+    assert diagnosis.primary is not None
+    last = drawn(lambda s: s.diagnosis(diagnosis), language, 60).splitlines()[-1]
+    assert last.endswith(diagnosis.primary.fix)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_command_of_a_plan_stands_on_one_line(language: Language) -> None:
+    lines = drawn(lambda s: s.plan(PLANS["driver-first"]), language, 60).splitlines()
+    commands = [c for o in PLANS["driver-first"].options for c in (*o.pip, *o.uv)]
+    assert [c for c in commands if not any(line.startswith(f"   $ {c}") for line in lines)] == []
+
+
+ODD = "/tmp/[red]a[/b] {x} :smile:"
+
+
+def test_brackets_in_a_path_are_brackets() -> None:
+    """rich reads [red] as a colour and [/b] as an end that has no beginning."""
+    env = world(root=Path(ODD), python=Path(ODD, "bin/python"), release="580.65.06")
+    plan = plan_of(env)
+    states = tuple(StateRecord(0, "torch [2]", WHEN, "", Path(ODD), True, "", None) for _ in range(1))
+    pages = {
+        "doctor": drawn(lambda s: s.diagnosis(diagnosis_of(env)), "en", 200),
+        "plan": drawn(lambda s: s.plan(plan), "en", 200),
+        "history": drawn(lambda s: s.history(History(Path(ODD), states, ())), "en", 200),
+    }
+    assert {name for name, page in pages.items() if ODD not in page} == set()
+
+
+# --- documents -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("name", ["old-story", "everything", "healthy"])
+def test_doctor_as_json_and_markdown(golden: Golden, name: str, language: Language) -> None:
+    diagnosis, messages = diagnosis_of(DIAGNOSES[name]), Messages(language)
+    golden(f"doctor-{name}.{language}.json", json_v1.dump(json_v1.doctor_document(diagnosis, messages)))
+    golden(f"doctor-{name}.{language}.md", record.render_diagnosis(messages, diagnosis))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_plan_as_json_and_markdown(golden: Golden, language: Language) -> None:
+    plan, messages = PLANS["old-story"], Messages(language)
+    golden(f"plan-old-story.{language}.json", json_v1.dump(json_v1.plan_document(plan, messages)))
+    golden(f"plan-old-story.{language}.md", record.render_plan(messages, plan))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_history_and_verification_as_json(golden: Golden, language: Language) -> None:
+    messages = Messages(language)
+    golden(f"history.{language}.json", json_v1.dump(json_v1.history_document(HISTORY)))
+    document = json_v1.verify_document(PROOF, OLD_STORY, "failed", messages)
+    golden(f"verify-failed.{language}.json", json_v1.dump(document))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_record_of_an_upgrade(golden: Golden, language: Language) -> None:
+    before = diagnosis_of(OLD_STORY)
+    option = plan_of(OLD_STORY).options[0]
+    when = datetime(2026, 11, 23, 5, 6, 7, tzinfo=UTC)
+    page = record.render_record(Messages(language), before, after_the_upgrade(), option, CHANGES, PASSED, when)
+    golden(f"record.{language}.md", page)
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(None, "?"), (0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (8_600_000, "8.6 MB"), (3_950_000_000, "4.0 GB")],
+)
+def test_sizes(count: int | None, said: str) -> None:
+    assert size(count) == said

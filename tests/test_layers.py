@@ -1,0 +1,97 @@
+"""The house: who may import whom. An arrow may only point down."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parents[1] / "src" / "archfit"
+
+# From the top: each floor may import all floors below it.
+FLOORS = (
+    {"__main__", "cli", "demo", "flow", "session"},
+    {"api"},
+    {"probe", "checks", "planner", "transaction", "verify", "report"},
+    {"binary", "catalog", "child"},
+    {"coverage"},
+    {"model"},
+    {"arch", "errors"},
+    {"archfit"},
+)
+DOOR = FLOORS[0]
+"""The door: its modules may use one another, but of the rooms they enter only `report`; the rest goes through the api."""
+FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}
+
+
+def room_of(module: str) -> str:
+    """archfit.checks.torch -> checks; archfit itself -> archfit."""
+    return module.split(".")[1] if "." in module else module
+
+
+def module_of(path: Path) -> str:
+    parts = ("archfit", *path.relative_to(SRC).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def modules() -> dict[str, Path]:
+    return {module_of(path): path for path in sorted(SRC.rglob("*.py"))}
+
+
+MODULES = modules()
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Every module that a file imports, at the top or inside a function."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                yield name if name in MODULES else str(node.module)
+
+
+EDGES = sorted(
+    {(module, name) for module, path in MODULES.items() for name in imported(path) if name.split(".")[0] == "archfit"}
+)
+BETWEEN_ROOMS = [(a, b) for a, b in EDGES if room_of(a) != room_of(b)]
+
+
+def test_every_module_has_a_floor() -> None:
+    assert {room_of(module) for module in MODULES} == FLOOR_OF.keys() | {"target"}
+
+
+def test_arrows_point_down() -> None:
+    arrows = [(a, b) for a, b in BETWEEN_ROOMS if not {room_of(a), room_of(b)} <= DOOR]
+    assert [f"{a} -> {b}" for a, b in arrows if FLOOR_OF[room_of(a)] >= FLOOR_OF[room_of(b)]] == []
+
+
+def test_the_door_enters_no_room_but_report() -> None:
+    rooms = FLOORS[2] - {"report"}
+    assert [f"{a} -> {b}" for a, b in BETWEEN_ROOMS if room_of(a) in DOOR and room_of(b) in rooms] == []
+
+
+def test_no_cycle() -> None:
+    """Inside a room too: every module can be read knowing only what it imports."""
+    below = {module: {b for a, b in EDGES if a == module} for module in MODULES}
+    while ready := [module for module, needs in below.items() if not needs & below.keys()]:
+        for module in ready:
+            del below[module]
+    assert below == {}
+
+
+@pytest.mark.parametrize("path", sorted((SRC / "target").glob("*.py")), ids=lambda path: path.name)
+class TestTheTarget:
+    def test_uses_the_standard_library_only(self, path: Path) -> None:
+        assert [name for name in imported(path) if name.split(".")[0] not in sys.stdlib_module_names] == []
+
+    def test_has_the_syntax_of_python_3_6(self, path: Path) -> None:
+        assert isinstance(ast.parse(path.read_text("utf-8"), feature_version=(3, 6)), ast.Module)
+
+    def test_is_imported_by_nobody(self, path: Path) -> None:
+        assert [f"{a} -> {b}" for a, b in EDGES if b == module_of(path)] == []

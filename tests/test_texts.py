@@ -1,0 +1,258 @@
+"""Every sentence is there in both languages, with the same placeholders; every key is used, every used key is there."""
+
+from __future__ import annotations
+
+import ast
+import re
+import string
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from archfit.checks import CHECKS, PRIMARY_ORDER
+from archfit.errors import ApplyError, ArchfitError
+from archfit.model import Proof, Status, Text
+from archfit.report.messages import Messages, language_of
+
+ROOT = Path(__file__).parents[1]
+SRC = ROOT / "src" / "archfit"
+
+# Functions and methods whose first string names a sentence, by section of the texts; the position of that string.
+SPEAKERS = {
+    "Text": ("text", 0),
+    "Finding": ("finding", 0),
+    "_finding": ("finding", 0),
+    "FormatError": ("text", 0),
+    "passed": ("text", 1),
+    "undecided": ("text", 1),
+    "not_applicable": ("text", 1),
+    "ui": ("ui", 0),
+    "counting": ("ui", 0),
+    "_list": ("ui", 0),
+}
+TABLE_COLUMNS = "_table"
+
+
+def flat(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """finding.jit-only.title -> sentence."""
+    for key, value in table.items():
+        if isinstance(value, str):
+            yield prefix + key, value
+        elif isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+
+
+def texts(language: str) -> dict[str, str]:
+    return dict(flat(tomllib.loads((SRC / "report" / f"{language}.toml").read_text("utf-8"))))
+
+
+EN, ZH = texts("en"), texts("zh")
+
+
+def placeholders(sentence: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(sentence) if name is not None}
+
+
+# --- what the source says --------------------------------------------------------------------------------------------
+
+
+def spoken() -> set[str]:
+    """Every key that is written out in the source, as section.key."""
+    found: set[str] = set()
+    for path in SRC.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call):
+                found |= set(keys_of(node))
+    return found
+
+
+ERRORS = {c.__name__ for c in (*ArchfitError.__subclasses__(), ArchfitError)} - {"FormatError"}
+
+
+def keys_of(call: ast.Call) -> Iterator[str]:
+    name = call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
+    if name == TABLE_COLUMNS:
+        yield from (f"ui.{key}" for argument in call.args for key in strings(argument))
+    section, position = SPEAKERS.get(name, ("error", 0) if name in ERRORS else ("", 0))
+    if section and len(call.args) > position:
+        yield from (f"{section}.{key}" for key in strings(call.args[position]))
+
+
+def strings(node: ast.expr) -> Iterator[str]:
+    """The strings that an expression can be: itself, or either branch of a condition."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    elif isinstance(node, ast.IfExp):
+        yield from strings(node.body)
+        yield from strings(node.orelse)
+
+
+def assigned() -> set[str]:
+    """All other strings of the source, but for keys of JSON: what travels through a variable before it is looked up."""
+    paths = (path for path in SRC.rglob("*.py") if path.name not in ("json_v1.py", "load.py"))
+    nodes = (node for path in paths for node in ast.walk(ast.parse(path.read_text("utf-8"))))
+    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+SPOKEN = spoken()
+ASSIGNED = assigned()
+FAMILIES = {
+    "ui": {
+        *(f"why-{reason}" for reason in ("named", "VIRTUAL_ENV", "CONDA_PREFIX", "PATH")),
+        *(f"status-{status.value}" for status in Status),
+        *(f"step-{step}" for step in ("clone", "install", "verify", "exchange", "prove")),
+        *(proof.value for proof in Proof),
+    },
+    "text": {"targets", "targets-sass", "targets-ptx"}
+    | {f"build-{confidence}" for confidence in ("measured", "documented", "inferred")},
+    "check": {name for name, _ in CHECKS},
+}
+FAMILY_KEYS = {f"{section}.{key}" for section, keys in FAMILIES.items() for key in keys}
+FINDINGS = {key.split(".")[1] for key in EN if key.startswith("finding.")}
+
+
+# --- both languages --------------------------------------------------------------------------------------------------
+
+
+def test_both_languages_have_the_same_keys() -> None:
+    assert EN.keys() == ZH.keys()
+
+
+def test_both_languages_fill_the_same_placeholders() -> None:
+    assert {key: placeholders(EN[key]) for key in EN} == {key: placeholders(ZH[key]) for key in ZH}
+
+
+def test_placeholders_have_names() -> None:
+    assert [key for key, sentence in (EN | ZH).items() if not all(map(str.isidentifier, placeholders(sentence)))] == []
+
+
+def test_chinese_is_chinese() -> None:
+    """A sentence that has words in English has Chinese characters in Chinese; names and bare placeholders do not."""
+    names = {
+        "check.interpreter",
+        "check.gpu",
+        "check.torch",
+        "text.torch",
+        "ui.record-gpu",
+        "ui.requires-python",
+        "hint.target-cut-off",
+    }
+    worded = [key for key in EN if re.search("[a-z]{2}", re.sub(r"\{\w+\}", "", EN[key]), re.IGNORECASE)]
+    assert {key for key in worded if not re.search("[\u4e00-\u9fff]", ZH[key])} == names
+
+
+def test_english_is_not_chinese() -> None:
+    assert [key for key, sentence in EN.items() if re.search("[\u4e00-\u9fff]", sentence)] == []
+
+
+def test_chinese_uses_its_own_punctuation_between_chinese_characters() -> None:
+    wrong = re.compile("[\u4e00-\u9fff][,;:!?(][\u4e00-\u9fff]")
+    assert {key: sentence for key, sentence in ZH.items() if wrong.search(sentence)} == {}
+
+
+# --- source and sentences --------------------------------------------------------------------------------------------
+
+
+def sections(*names: str) -> set[str]:
+    return {".".join(key.split(".")[:2]) for key in EN if key.split(".")[0] in names}
+
+
+def test_every_key_in_the_source_has_a_sentence() -> None:
+    assert (SPOKEN | FAMILY_KEYS) - sections("ui", "text", "error", "check", "finding") == set()
+
+
+def test_every_sentence_is_used() -> None:
+    unused = sections("ui", "text", "error", "check", "finding") - SPOKEN - FAMILY_KEYS
+    assert {key for key in unused if key.split(".", 1)[1] not in ASSIGNED} == set()
+
+
+def test_every_hint_belongs_to_an_error() -> None:
+    assert {k.removeprefix("hint.") for k in sections("hint")} - {
+        k.removeprefix("error.") for k in sections("error")
+    } == set()
+
+
+def test_a_hint_needs_no_more_than_its_error_tells() -> None:
+    """The same values fill both; what only the hint uses must be told by whoever raises the error."""
+    only_hint = {
+        k: placeholders(EN[f"hint.{k}"]) - placeholders(EN[f"error.{k}"]) for k in (h[5:] for h in sections("hint"))
+    }
+    told = {
+        "gpu-unknown-name": {"near"},
+        "gpu-unknown-capability": {"known"},
+        "level-unknown": {"known"},
+        "driver-first": {"command"},
+        "driver-window": {"command"},
+        "internal": {"log"},
+    }
+    assert {key: names for key, names in only_hint.items() if names and names != told.get(key)} == {}
+
+
+def test_every_finding_has_a_title_and_a_detail() -> None:
+    assert {key.split(".")[2] for key in EN if key.startswith("finding.")} == {"title", "detail"}
+    assert {i for i in FINDINGS if {f"finding.{i}.title", f"finding.{i}.detail"} <= EN.keys()} == FINDINGS
+
+
+def test_the_order_of_causes_names_findings() -> None:
+    assert [finding for finding in PRIMARY_ORDER if finding not in FINDINGS] == []
+
+
+@pytest.mark.parametrize("page", ["findings.md"])
+def test_every_finding_is_explained(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    headings = "\n".join(line for line in text.splitlines() if line.startswith("#"))
+    assert {f for f in FINDINGS if not re.search(rf"(?<![\w-]){re.escape(f)}(?![\w-])", headings)} == set()
+
+
+# --- looking sentences up --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("environ", "language"),
+    [
+        ({}, "en"),
+        ({"LANG": "C.UTF-8"}, "en"),
+        ({"LANG": "zh_CN.UTF-8"}, "zh"),
+        ({"LANG": "zh_TW.UTF-8"}, "zh"),
+        ({"LANG": "ZH_cn"}, "zh"),
+        ({"LANG": "de_DE.UTF-8"}, "en"),
+        ({"LANG": "zh_CN.UTF-8", "LC_MESSAGES": "en_US.UTF-8"}, "en"),
+        ({"LANG": "en_US.UTF-8", "LC_MESSAGES": "zh_CN.UTF-8"}, "zh"),
+        ({"LANG": "en_US.UTF-8", "LC_MESSAGES": "en_US.UTF-8", "LC_ALL": "zh_CN.UTF-8"}, "zh"),
+        ({"LANG": "zh_CN.UTF-8", "LC_ALL": ""}, "zh"),
+    ],
+)
+def test_the_language_is_that_of_the_locale(environ: dict[str, str], language: str) -> None:
+    assert language_of(environ) == language
+
+
+def test_a_sentence_among_the_values_is_filled_first() -> None:
+    inner = Text("file-cut", {"offset": "64", "what": "header", "found": "3", "expected": "64"})
+    outer = Text("files-unreadable", {"count": "1", "first": "a.so", "cause": inner})
+    assert Messages("en").text(outer) == (
+        "1 could not be read, first a.so: the file ends at offset 64, inside its header: 3 of 64 bytes"
+    )
+
+
+def test_braces_in_a_value_stay() -> None:
+    assert Messages("en").text(Text("child-failed", {"cause": "{not} a {placeholder}"})) == (
+        "it said: {not} a {placeholder}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence", "hint"),
+    [
+        (
+            ApplyError("locked", target="/env", owner="pid 7"),
+            "another archfit is at work on /env (pid 7)",
+            "wait for it, or end that process",
+        ),
+        (ApplyError("refuse-mount", target="/env"), "/env is a mount point, which cannot be exchanged", None),
+    ],
+)
+def test_errors_speak(error: ArchfitError, sentence: str, hint: str | None) -> None:
+    messages = Messages("en")
+    assert (messages.error(error), messages.hint(error)) == (sentence, hint)

@@ -247,8 +247,8 @@ def test_output_goes_to_a_file_too(archfit: Cli, old_env: Path, tmp_path: Path, 
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("report.pdf", "cannot tell what to write into"),
-        ("report", "cannot tell what to write into"),
+        ("report.pdf", "this command writes .json, .md"),
+        ("report", "this command writes .json, .md"),
         ("no/folder/report.json", "cannot write"),
     ],
 )

@@ -106,7 +106,8 @@ FAMILIES = {
         *(proof.value for proof in Proof),
     },
     "text": {"targets", "targets-sass", "targets-ptx"}
-    | {f"build-{confidence}" for confidence in ("measured", "documented", "inferred")},
+    | {f"build-{confidence}" for confidence in ("measured", "documented", "inferred")}
+    | {f"risk-{confidence}" for confidence in ("documented", "inferred")},
     "check": {name for name, _ in CHECKS},
 }
 FAMILY_KEYS = {f"{section}.{key}" for section, keys in FAMILIES.items() for key in keys}

@@ -116,6 +116,7 @@ def pack_gpus(facts: dict[str, Any]) -> dict[str, Any]:
             "first_driver": first_release(row["first_driver"]),
             "last_branch": int(row["last_driver_branch"][1:]) if row["last_driver_branch"] else None,
             "open_only": row["kernel_modules"] == "open only",
+            "closed_only": row["kernel_modules"] == "proprietary only",
             "confidence": row["confidence"],
             "source": sources.index(row["source"]),
         }

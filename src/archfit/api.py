@@ -34,10 +34,10 @@ from archfit.model import (
 )
 from archfit.planner import PlanWish, plan, plan_from_document
 from archfit.probe import Wish, observe
-from archfit.probe.choose import choose_target
-from archfit.probe.observe import parse_driver, parse_gpus
+from archfit.probe.choose import Choice, choose_target
+from archfit.probe.observe import observe_interpreter, parse_driver, parse_gpus
 from archfit.transaction import Change, Journal, apply, read_history, refuse_unfit, roll_back, unfinished
-from archfit.transaction.installer import Lock, install, resolve
+from archfit.transaction.installer import Lock, cache_folder, create_environment, find_python, install, resolve
 from archfit.verify import LEVELS, verify
 
 __all__ = [
@@ -46,13 +46,17 @@ __all__ = [
     "Prepared",
     "Receipt",
     "Wish",
+    "cache_folder",
     "cost_of",
+    "create_environment",
     "doctor",
     "environment_root",
+    "find_interpreter",
     "history",
     "imagine",
     "load_plan",
     "make_plan",
+    "parse_gpus",
     "prepare_upgrade",
     "price",
     "prove",
@@ -151,6 +155,15 @@ def price(plan: Plan) -> Plan:
 def cost_of(python: Path, specs: Sequence[str]) -> Requires:
     """What installing `specs` into an empty environment loads and takes; raises ObserveError without an index."""
     return _priced(Requires(), resolve(python, specs, {}))
+
+
+def find_interpreter(request: str) -> Interpreter | None:
+    """A Python of this machine, such as ``3.12``; None if there is none that starts."""
+    path = find_python(request)
+    if path is None:
+        return None
+    seen = observe_interpreter(Choice(path.parent.parent, path, "named"))
+    return seen.value if isinstance(seen, Known) else None
 
 
 def prepare_upgrade(diagnosis: Diagnosis, plan: Plan) -> Prepared | None:

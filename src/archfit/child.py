@@ -59,6 +59,8 @@ def _decode(done: subprocess.CompletedProcess[bytes], python: Path) -> Known[dic
     talk = (done.stderr.decode("utf-8", "replace").strip().splitlines() or [""])[-1][-_TAIL_CHARACTERS:]
     if done.returncode < 0:
         return Unknown(f"ended by {_signal_name(-done.returncode)}" + (f": {talk}" if talk else ""), (str(python),))
+    if done.returncode == 0:
+        return Unknown("its answer is no record" if lines else "it answered nothing", (str(python),))
     return Unknown(f"exit code {done.returncode}" + (f": {talk}" if talk else ""), (str(python),))
 
 

@@ -81,10 +81,18 @@ class Manner:
     lang: Annotated[Lang | None, Parameter(help="Language of the output; default from the locale.")] = None
     as_json: Annotated[bool, Parameter("--json", help="Print one JSON document to stdout.")] = False
     output: Annotated[
-        Path | None, Parameter(["--output", "-o"], help="Also write to this file; its suffix says how: .json or .md.")
+        Path | None,
+        Parameter(
+            ["--output", "-o"], help="Also write to this file; its suffix says how: .json, or .md for doctor and plan."
+        ),
     ] = None
     verbose: Annotated[bool, Parameter(["--verbose", "-v"], help="More detail.")] = False
     no_color: Annotated[bool, Parameter(help="No colour.")] = False
+
+    def check_output(self, *suffixes: str) -> None:
+        """Refuse a file that could not be written in the end, before the work is done."""
+        if self.output and self.output.suffix.lower() not in suffixes:
+            raise UsageError("output-suffix", path=self.output, known=", ".join(suffixes))
 
     def session(self) -> Session:
         """The session that speaks in this manner."""
@@ -117,6 +125,7 @@ def doctor(target: Target = None, /, *, pretend: Pretend = HERE, manner: Manner 
     """
     session = manner.session()
     with error_door(session):
+        manner.check_output(".json", ".md")
         diagnosis = diagnose(session, target, pretend.gpu, pretend.driver)
         _answer(
             session,
@@ -151,6 +160,7 @@ def plan(
     """
     session = manner.session()
     with error_door(session):
+        manner.check_output(".json", ".md")
         wish = api.PlanWish(strategy.value, _python_tag(python), _platform(platform))
         found = api.make_plan(diagnose(session, target, pretend.gpu, pretend.driver), wish)
         if not (offline or python or platform):
@@ -167,7 +177,7 @@ def plan(
             document=lambda: json_v1.plan_document(found, session.messages),
             markdown=lambda: record.render_plan(session.messages, found),
         )
-        unsolved = any(text.key == "no-build" for text in found.unsolved)
+        unsolved = any(row.text.key == "no-build" for row in found.unsolved)
         return int(ExitCode.PROBLEMS if unsolved else ExitCode.OK)
 
 
@@ -194,6 +204,7 @@ def upgrade(
     """
     session = manner.session()
     with error_door(session):
+        manner.check_output(".json")
         _check_level(level)
         diagnosis = diagnose(session, target, pretend.gpu, pretend.driver)
         chosen = (
@@ -239,6 +250,7 @@ def rollback(
     """
     session = manner.session()
     with error_door(session):
+        manner.check_output(".json")
         if state is None and target and target.isdigit() and not Path(target).exists():
             story = api.rollback(None, int(target))  # `archfit rollback 1`: the active environment, state 1
         else:
@@ -262,6 +274,7 @@ def history(target: Target = None, /, *, manner: Manner = PLAIN) -> int:
     """
     session = manner.session()
     with error_door(session):
+        manner.check_output(".json")
         story = api.history(target)
         _answer(
             session,
@@ -290,6 +303,7 @@ def verify(
     """
     session = manner.session()
     with error_door(session):
+        manner.check_output(".json")
         _check_level(level)
         diagnosis = diagnose(session, target, pretend.gpu, pretend.driver)
         with session.steps() as (on_step, on_probe):

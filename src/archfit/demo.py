@@ -18,12 +18,9 @@ from archfit import api
 from archfit.catalog import Build, load_catalog
 from archfit.errors import ApplyError, ArchfitError, ObserveError, UsageError
 from archfit.flow import announce, diagnose, perform_upgrade, say_done
-from archfit.model import Gpu, Interpreter, Unknown
-from archfit.probe.choose import Choice
-from archfit.probe.observe import observe_interpreter, parse_gpus
+from archfit.model import Gpu, Interpreter
 from archfit.report.text import size
 from archfit.session import Session
-from archfit.transaction.installer import cache_folder, create_environment, find_python
 
 _STORY_TORCH = "2.4.1"  # what the person has whom archfit was written for
 _OTHER_PYTHONS = ("3.12", "3.11", "3.10", "3.9", "3.13")
@@ -64,11 +61,11 @@ def run_demo(session: Session, *, gpu: str, driver: str, python: str | None, kee
 def set_scene(gpu_spec: str, python: str | None) -> Scene:
     """Find a Python on this machine for which PyPI has a CUDA build of torch that lacks the GPU."""
     catalog = load_catalog()
-    gpu = parse_gpus(gpu_spec, catalog)[0]
+    gpu = api.parse_gpus(gpu_spec, catalog)[0]
     own = f"{sys.version_info[0]}.{sys.version_info[1]}"
     platforms = set()
     for request in [python] if python else [own, *_OTHER_PYTHONS]:
-        interpreter = _interpreter(request)
+        interpreter = api.find_interpreter(request)
         if interpreter is None:
             continue
         platforms.add(interpreter.platform)
@@ -84,14 +81,6 @@ def set_scene(gpu_spec: str, python: str | None) -> Scene:
     if platforms and "linux_x86_64" not in platforms:
         raise ObserveError("demo-platform", platform=", ".join(sorted(platforms)))
     raise ObserveError("demo-no-python", gpu=gpu.name)
-
-
-def _interpreter(request: str) -> Interpreter | None:
-    path = find_python(request)
-    if path is None:
-        return None
-    seen = observe_interpreter(Choice(path.parent.parent, path, "named"))
-    return None if isinstance(seen, Unknown) else seen.value
 
 
 @contextmanager
@@ -118,7 +107,7 @@ def _announce(session: Session, scene: Scene, folder: Path, driver: str) -> None
     with session.counting("asking"):
         download, disk = _price(scene, driver)
     free = shutil.disk_usage(folder).free
-    words = {"torch": scene.build.torch, "gpu": scene.gpu.name, "folder": folder, "cache": cache_folder()}
+    words = {"torch": scene.build.torch, "gpu": scene.gpu.name, "folder": folder, "cache": api.cache_folder()}
     sizes = {"download": size(download), "disk": size(disk), "free": size(free)}
     talk.print(messages.ui("demo-will", **words, **sizes))
     if disk is not None and free < disk:
@@ -141,7 +130,7 @@ def _make_broken(session: Session, scene: Scene, folder: Path) -> Path:
     _headline(session, "demo-make", torch=scene.build.torch, sm=scene.gpu.capability.sm)
     target = folder / "env"
     began = monotonic()
-    create_environment(target, str(scene.python.executable), scene.specs, talk=True)
+    api.create_environment(target, str(scene.python.executable), scene.specs, talk=True)
     session.screen.out.print(messages.ui("made", seconds=f"{monotonic() - began:.1f}"), style="dim")
     return target
 

@@ -367,12 +367,20 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsolved:
+    """What no option solves, and the command that would, where there is one to run by hand."""
+
+    text: Text
+    command: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Every way out, best first; what no option solves; what was rejected."""
 
     environment: Environment
     options: tuple[Option, ...]
-    unsolved: tuple[Text, ...]
+    unsolved: tuple[Unsolved, ...]
     rejected: tuple[Rejected, ...]
 
 

@@ -45,11 +45,8 @@ class Session:
 
     def write(self, path: Path, documents: dict[str, Callable[[], str]]) -> None:
         """Write the document that the suffix of `path` asks for, and say so."""
-        render = documents.get(path.suffix.lower())
-        if render is None:
-            raise UsageError("output-suffix", path=path)
         try:
-            path.write_text(render(), "utf-8")
+            path.write_text(documents[path.suffix.lower()](), "utf-8")
         except OSError as error:
             raise UsageError("output-failed", path=path, cause=error.strerror) from error
         self.talk.print(self.messages.ui("written", path=path), soft_wrap=True, markup=False)

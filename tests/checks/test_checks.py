@@ -617,7 +617,9 @@ def test_a_crash_is_an_outcome_and_hides_nothing(monkeypatch: pytest.MonkeyPatch
 
     checks = tuple((n, crash if n == name else check) for n, check in CHECKS)
     monkeypatch.setattr(archfit.checks, "CHECKS", checks)
-    diagnosis = diagnose(world(on="H200", release="580.65.06"), CATALOG)
+    cublas = Distribution("nvidia-cublas-cu12", "12.1.3.1")
+    asking = replace(torch(), requires=("nvidia-cublas-cu12==12.1.3.1",))
+    diagnosis = diagnose(world(asking, cublas, on="H200", release="580.65.06"), CATALOG)
     crashed = Outcome(name, State.CRASHED, (), Text("crashed", {"cause": "RuntimeError: boom"}))
     assert [o for o in diagnosis.outcomes if o.state is State.CRASHED] == [crashed]
     assert {o.state for o in diagnosis.outcomes if o.check not in (name, "kernel-module")} == {State.PASSED}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from archfit.errors import ObserveError
-from archfit.model import Distribution, Environment, Option, Plan, Text, TorchBuild, Unknown
+from archfit.model import Distribution, Environment, Option, Plan, Text, TorchBuild, Unknown, Unsolved
 from worlds import CATALOG, NEW, audio, driver, extension, library, plan_of, torch, vision, world
 
 CU128 = "https://download.pytorch.org/whl/cu128"
@@ -189,7 +189,7 @@ def test_a_driver_is_a_way_out_where_it_alone_blocks_every_build() -> None:
     """CPython 3.15 has builds for CUDA 13 only; driver 570 loads none of them, and a newer one does."""
     plan = plan_of(world(release="570.86.16", tag="cp315"))
     assert "driver" in kinds(plan)
-    assert [u for u in plan.unsolved if u.key == "no-build"] == []
+    assert [u for u in plan.unsolved if u.text.key == "no-build"] == []
 
 
 def test_the_proprietary_module_is_solved_by_the_open_one() -> None:
@@ -202,7 +202,8 @@ def test_no_build_serves_both_ends() -> None:
     plan = plan_of(world(on=("GTX 1080 Ti", "RTX 5090"), release="580.65.06"))
     assert kinds(plan) == ["source-build", "cpu"]
     values = {"capabilities": "6.1, 12.0", "python": "cp311", "platform": "linux_x86_64"}
-    assert plan.unsolved == (Text("no-build", values),)
+    clash = {"gpus": "GeForce GTX 1080 Ti, GeForce RTX 5090"}
+    assert plan.unsolved == (Unsolved(Text("no-build", values)), Unsolved(Text("modules-clash", clash)))
     assert plan.options[0].summary == Text("source-build", {"cuda": "12.8", "arch_list": "6.1;12.0"})
     assert 'TORCH_CUDA_ARCH_LIST="6.1;12.0"' in plan.options[0].pip[1]
 
@@ -237,7 +238,7 @@ def test_aarch64(on: str, first: tuple[str, str] | None) -> None:
 def test_wheels_must_fit_the_python(tag: str, found: list[tuple[str, str]]) -> None:
     plan = plan_of(world(release="580.65.06"), python_tag=tag)
     assert builds(plan) == found
-    assert [u.key for u in plan.unsolved] == ([] if found else ["no-build"])
+    assert [u.text.key for u in plan.unsolved] == ([] if found else ["no-build"])
 
 
 NO_NIGHTLY = [{"tag": "cp38"}, {"libc": "glibc 2.17"}]
@@ -322,10 +323,11 @@ def test_an_extension_without_code_is_rebuilt_and_torch_stays() -> None:
 
 def test_a_package_compiled_against_torch_must_follow_it() -> None:
     plan = plan_of(world(torch(), extension(), extension("plain", "1.0", linked=False), release="580.65.06"))
-    assert Text("risk-linked", {"packages": "mmcv 2.2.0"}) in plan.options[0].risks
     assert [(s.action, s.package) for s in plan.options[0].steps] == [("install", "torch"), ("rebuild", "mmcv")]
-    assert [u.key for u in plan.unsolved] == ["needs-rebuild"]
-    assert plan.unsolved[0].values["package"] == "mmcv 2.2.0"
+    assert [u.text.key for u in plan.unsolved] == ["needs-rebuild"]
+    assert plan.unsolved[0] == Unsolved(Text("needs-rebuild", {"package": "mmcv 2.2.0"}), plan.unsolved[0].command)
+    assert "TORCH_CUDA_ARCH_LIST" in str(plan.unsolved[0].command)
+    assert "mmcv==2.2.0" in str(plan.unsolved[0].command)
 
 
 def test_companions_are_replaced_and_not_rebuilt() -> None:
@@ -337,7 +339,7 @@ def test_a_library_without_a_package_gets_no_command() -> None:
     """There is nothing to ask an installer for; what was compiled by hand must be compiled again by hand."""
     own = Distribution("(no package)", "", libraries=(library("ops/_ext.so", "libsm_90.so", ("libc10.so",)),))
     plan = plan_of(world(torch(), own, release="580.65.06"))
-    commands = [c for o in plan.options for c in (*o.pip, *o.uv)] + [str(u.values) for u in plan.unsolved]
+    commands = [c for o in plan.options for c in (*o.pip, *o.uv)] + [str(u) for u in plan.unsolved]
     assert [c for c in commands if "(no package) " in c or "(no package)==" in c] == []
 
 

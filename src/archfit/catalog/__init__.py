@@ -92,13 +92,17 @@ class Toolkit:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A hardware generation: which drivers know it. `last_branch` is None while drivers still support it."""
+    """A hardware generation: which drivers know it, and which flavour of kernel module drives it on Linux.
+
+    `last_branch` is None while drivers still support it.
+    """
 
     capability: ComputeCapability
     name: str
     first_driver: DriverRelease | None
     last_branch: int | None
     open_only: bool
+    closed_only: bool
     source: str
 
 
@@ -198,6 +202,7 @@ class Catalog:
                 DriverRelease.parse(row["first_driver"]) if row["first_driver"] else None,
                 row["last_branch"],
                 row["open_only"],
+                row["closed_only"],
                 table["sources"][row["source"]],
             )
             for row in table["generations"]

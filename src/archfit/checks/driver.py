@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from archfit.catalog import Catalog
 from archfit.checks.outcome import found, not_applicable, passed, undecided
-from archfit.model import Driver, Environment, Fact, Finding, Gpu, Known, Outcome, Severity, Text, Unknown
+from archfit.model import Driver, Environment, Fact, Finding, Gpu, Known, Outcome, Severity, Text, Unknown, Values
 
 
 def check_driver_for_gpu(env: Environment, catalog: Catalog) -> Outcome:
@@ -30,7 +30,8 @@ def check_driver_for_build(env: Environment, catalog: Catalog) -> Outcome:
         return undecided("driver-for-build", "cuda-not-in-catalog", cuda=cuda)
     if driver.release >= needed:
         return passed("driver-for-build", "driver-for-build", driver=driver.release, cuda=cuda, needed=needed)
-    values = {"driver": str(driver.release), "needed": str(needed), "reason": f"CUDA {cuda}"}
+    reason = Text("reason-cuda", {"cuda": str(cuda)})
+    values: Values = {"driver": str(driver.release), "needed": str(needed), "reason": reason}
     evidence = (
         Fact(driver.source, Text("driver-seen", {"driver": str(driver.release)})),
         Fact(env.torch_cuda.source, Text("torch-cuda", {"cuda": str(cuda)})),
@@ -77,18 +78,19 @@ def _judge(env: Environment, catalog: Catalog, gpu: Gpu, driver: Driver) -> Find
     first = catalog.first_driver_for(gpu)
     generation = catalog.generations.get(gpu.capability)
     if first is not None and driver.release < first:
-        values = {"driver": str(driver.release), "needed": str(first), "reason": f"{gpu.name} ({gpu.capability})"}
+        reason = Text("reason-gpu", {"gpu": gpu.name, "capability": str(gpu.capability)})
+        values: Values = {"driver": str(driver.release), "needed": str(first), "reason": reason}
         evidence = (
             Fact(driver.source, Text("driver-seen", {"driver": str(driver.release)})),
             Fact("catalog: gpus", Text("gpu-floor", {"gpu": gpu.name, "needed": str(first)})),
         )
         return _too_old(env, values, evidence)
     if generation and generation.last_branch and driver.release.branch > generation.last_branch:
-        values = {"driver": str(driver.release), "gpu": gpu.name, "last": str(generation.last_branch)}
-        fact = Fact("catalog: gpus", Text("gpu-ceiling", values))
-        return Finding("driver-dropped-gpu", Severity.ERROR, gpu.name, values, (fact,), env.command("plan"))
+        told = {"driver": str(driver.release), "gpu": gpu.name, "last": str(generation.last_branch)}
+        fact = Fact("catalog: gpus", Text("gpu-ceiling", told))
+        return Finding("driver-dropped-gpu", Severity.ERROR, gpu.name, told, (fact,), env.command("plan"))
     return None
 
 
-def _too_old(env: Environment, values: dict[str, str], evidence: tuple[Fact, ...]) -> Finding:
-    return Finding("driver-too-old", Severity.ERROR, values["driver"], values, evidence, env.command("plan"))
+def _too_old(env: Environment, values: Values, evidence: tuple[Fact, ...]) -> Finding:
+    return Finding("driver-too-old", Severity.ERROR, str(values["driver"]), values, evidence, env.command("plan"))

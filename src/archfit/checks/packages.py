@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -42,7 +44,11 @@ def check_vendor_libraries(env: Environment, catalog: Catalog) -> Outcome:
     if torch is None:
         return not_applicable("vendor-libraries", "no-cuda-torch", cause="torch")
     asked = {canonicalize_name(r.name) for r in _requirements(env, torch)}
+    if "cuda-toolkit" in asked and (metapackage := env.distribution("cuda-toolkit")):
+        asked |= {canonicalize_name(r.name) for r in _all_requirements(metapackage)}  # torch 2.11 and newer
     vendors = [d for d in env.distributions if d.name in asked and d.name.startswith("nvidia-")]
+    if not vendors:
+        return not_applicable("vendor-libraries", "no-vendor-libraries")
     findings = []
     for gpu in env.devices:
         lacking = [(d, lib) for d in vendors for lib in d.libraries if _too_new_for(env, catalog, lib, gpu)]
@@ -81,21 +87,25 @@ def check_family(env: Environment, _: Catalog) -> Outcome:
 
 
 def _requirements(env: Environment, distribution: Distribution) -> list[Requirement]:
-    """Requirements that hold in the target and outside of extras; what no parser takes is somebody else's problem."""
+    """Requirements that hold in the target and outside of extras."""
     here = _marker_environment(env)
+    return [r for r in _all_requirements(distribution) if _holds(r, here)]
+
+
+def _all_requirements(distribution: Distribution) -> list[Requirement]:
+    """Requirements of every platform and extra; a line that no parser takes is somebody else's problem."""
     found_requirements = []
     for line in distribution.requires:
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
-            continue
-        try:
-            holds = requirement.marker is None or requirement.marker.evaluate(here)
-        except (UndefinedComparison, UndefinedEnvironmentName):
-            continue
-        if holds:
-            found_requirements.append(requirement)
+        with suppress(InvalidRequirement):
+            found_requirements.append(Requirement(line))
     return found_requirements
+
+
+def _holds(requirement: Requirement, here: dict[str, str]) -> bool:
+    try:
+        return requirement.marker is None or requirement.marker.evaluate(here)
+    except (UndefinedComparison, UndefinedEnvironmentName):
+        return False
 
 
 def _marker_environment(env: Environment) -> dict[str, str]:

@@ -113,9 +113,9 @@ def rebuild_option(situation: Situation, lacking: list[Distribution]) -> Option:
 
 
 def driver_option(situation: Situation, cuda: CudaVersion | None) -> Option:
-    """The driver must change: it has to know every GPU, and to load `cuda`."""
+    """The driver must change: it has to know every GPU, load `cuda`, and compile the PTX that is too new for it now."""
     loading = situation.catalog.min_driver_for_cuda(cuda) if cuda else None
-    floor = max((d for d in (situation.driver_floor, loading) if d), default=None)
+    floor = max((d for d in (situation.driver_floor, loading, situation.ptx_driver) if d), default=None)
     ceiling = situation.driver_ceiling
     branch = max(floor.branch if floor else 0, _RECOMMENDED_BRANCH)
     branch = min(branch, ceiling) if ceiling else branch
@@ -127,18 +127,30 @@ def driver_option(situation: Situation, cuda: CudaVersion | None) -> Option:
         "branch": str(branch),
         "ceiling": f"R{ceiling}" if ceiling else "-",
     }
-    flavour = "-open" if open_only else ""
-    ubuntu = f"sudo apt install nvidia-driver-{branch}{flavour}"
-    fedora = "sudo dnf install nvidia-open" if open_only else "sudo dnf install cuda-drivers"
+    new_enough = situation.driver is not None and floor is not None and situation.driver >= floor
+    module_only = "open-kernel-module-required" in situation.findings and new_enough
+    summary = "driver-module" if module_only else "driver-window" if ceiling else "driver-first"
     why = (Text("driver-open" if open_only else "driver-any", values),)
+    commands = _driver_commands(branch, open_only=open_only)
     return Option(
         kind="driver",
-        summary=Text("driver-window" if ceiling else "driver-first", values),
+        summary=Text(summary, values),
         steps=(Step("driver", "nvidia-driver", str(situation.driver), str(floor or branch), None, why),),
         requires=Requires(driver=floor),
         risks=(Text("risk-driver"),),
-        pip=(f"{ubuntu}   # Ubuntu", f"{fedora}   # Fedora, RHEL: NVIDIA's repository", "sudo reboot"),
-        uv=(f"{ubuntu}   # Ubuntu", f"{fedora}   # Fedora, RHEL: NVIDIA's repository", "sudo reboot"),
+        pip=commands,
+        uv=commands,
+    )
+
+
+def _driver_commands(branch: int, *, open_only: bool) -> tuple[str, ...]:
+    """Package names from NVIDIA's driver installation guide and Ubuntu's archive, read 2026-11-23."""
+    flavour = "-open" if open_only else ""
+    fedora = "sudo dnf install nvidia-open" if open_only else "sudo dnf install cuda-drivers"
+    return (
+        f"sudo apt install nvidia-driver-{branch}{flavour}   # Ubuntu",
+        f"{fedora}   # Fedora, RHEL: NVIDIA's repository",
+        "sudo reboot",
     )
 
 
@@ -207,7 +219,7 @@ def _requires_python(situation: Situation, build: Build) -> str | None:
 
 
 def _risks(situation: Situation, build: Build) -> tuple[Text, ...]:
-    risks = list(_pin_risks(situation))
+    risks = []
     current = situation.torch_release
     if current:
         order = tuple(int(part) for part in current.split("."))
@@ -218,7 +230,7 @@ def _risks(situation: Situation, build: Build) -> tuple[Text, ...]:
     if not build.on_pypi:
         risks.append(Text("risk-index", {"index": build.index}))
     if build.confidence != "measured":
-        risks.append(Text("risk-unmeasured", {"confidence": build.confidence}))
+        risks.append(Text(f"risk-{build.confidence}"))
     return tuple(risks)
 
 

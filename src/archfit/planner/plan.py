@@ -7,7 +7,7 @@ from typing import Literal
 
 from archfit.arch import CudaVersion
 from archfit.catalog import Catalog, Toolkit
-from archfit.model import Diagnosis, Known, Option, Plan, Severity, Text
+from archfit.model import Diagnosis, Known, Option, Plan, Severity, Text, Unsolved
 from archfit.planner.choose import candidates, select, serving
 from archfit.planner.options import (
     align_option,
@@ -80,7 +80,8 @@ def _options(situation: Situation, wish: PlanWish) -> list[Option]:
         options.append(aligned)
     if lacking and not torch_moves:
         options.append(rebuild_option(situation, lacking))
-    if (torch_moves and not options) or ("driver-too-old" in situation.findings and not _driver_first(situation)):
+    blocked = situation.findings & {"driver-too-old", "ptx-toolchain-beside-torch"}
+    if (torch_moves and not options) or (blocked and not _driver_first(situation)):
         options += _driver_alternative(situation)
     if torch_moves:
         if _newest_is_installable(situation) and (nightly := _nightly_toolkit(situation)):
@@ -101,7 +102,9 @@ def _driver_first(situation: Situation) -> bool:
 
 
 def _driver_alternative(situation: Situation) -> list[Option]:
-    """A newer driver, where it is the driver alone that keeps a build from loading: the installed one, or any."""
+    """A newer driver, where it is the driver alone that keeps code from loading: of torch, or of a package beside it."""
+    if "ptx-toolchain-beside-torch" in situation.findings:
+        return [driver_option(situation, _installed_cuda(situation))]
     cuda = _installed_cuda(situation) if "driver-too-old" in situation.findings else None
     blocked = [b.cuda for b in serving(situation) if b.cuda and not situation.loads(b)]
     wanted = cuda or min(blocked, default=None)
@@ -136,15 +139,23 @@ def _fits(situation: Situation, toolkit: Toolkit) -> bool:
     return loads and all(situation.catalog.can_target(toolkit, c) for c in situation.capabilities)
 
 
-def _unsolved(situation: Situation, options: list[Option]) -> tuple[Text, ...]:
+def _unsolved(situation: Situation, options: list[Option]) -> tuple[Unsolved, ...]:
     unsolved = []
     moves_torch = any(o.kind == "upgrade" and any(s.package == "torch" for s in o.steps) for o in options)
     if situation.findings & _TORCH_MUST_MOVE and not moves_torch and not serving(situation):
         capabilities = ", ".join(str(c) for c in situation.capabilities)
         values = {"capabilities": capabilities, "python": situation.python_tag, "platform": situation.platform}
-        unsolved.append(Text("no-build", values))
+        unsolved.append(Unsolved(Text("no-build", values)))
+    if situation.modules_clash:
+        unsolved.append(Unsolved(Text("modules-clash", {"gpus": ", ".join(g.name for g in situation.gpus)})))
+    unsolved += [
+        Unsolved(Text("framework-lacks", {"package": str(d)}))
+        for d in situation.environment.distributions
+        if d.name in situation.frameworks
+    ]
     if moves_torch:
-        for distribution in linked_to_torch(situation):
-            command = rebuild_command(situation, distribution, uv=True)
-            unsolved.append(Text("needs-rebuild", {"package": str(distribution), "command": command}))
+        unsolved += [
+            Unsolved(Text("needs-rebuild", {"package": str(d)}), rebuild_command(situation, d, uv=True))
+            for d in linked_to_torch(situation)
+        ]
     return tuple(unsolved)

@@ -12,23 +12,26 @@ from archfit.model import Diagnosis, Distribution, DriverRelease, Environment, F
 
 TORCH_INDEX = "https://download.pytorch.org/whl"
 COMPANIONS = ("torchvision", "torchaudio")
-_LACKING = ("arch-missing-extension", "arch-missing-framework")
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
     """One environment, the GPUs it must serve, and the limits that Python, platform, glibc and driver set.
 
-    `findings` are the ids of the findings, `lacking` the packages without code for one of the GPUs; `python_tag` and
-    `platform` are spelled as in the catalog: ``cp311``, ``linux_x86_64``.
+    `findings` are the ids of the findings; `lacking` and `frameworks` are extensions of torch, and frameworks of their own,
+    without code for one of the GPUs; `python_tag` and
+    `platform` are spelled as in the catalog: ``cp311``, ``linux_x86_64``. `ptx_driver` is the oldest driver that compiles
+    the PTX which a finding names as too new.
     """
 
     environment: Environment
     catalog: Catalog
     findings: frozenset[str]
     lacking: frozenset[str]
+    frameworks: frozenset[str]
     gpus: tuple[Gpu, ...]
     driver: DriverRelease | None
+    ptx_driver: DriverRelease | None
     python_tag: str
     platform: str
     glibc: tuple[int, ...] | None
@@ -65,6 +68,12 @@ class Situation:
         """The last driver branch that still knows every GPU, where one is known."""
         rows = (self.catalog.generations.get(c) for c in self.capabilities)
         return min((row.last_branch for row in rows if row and row.last_branch), default=None)
+
+    @property
+    def modules_clash(self) -> bool:
+        """True if one GPU is only driven by the open kernel modules and another only by the proprietary ones."""
+        rows = [row for c in self.capabilities if (row := self.catalog.generations.get(c))]
+        return any(row.open_only for row in rows) and any(row.closed_only for row in rows)
 
     @property
     def driver_unfit(self) -> bool:
@@ -116,13 +125,24 @@ def situation_of(diagnosis: Diagnosis, catalog: Catalog, python_tag: str | None,
         environment=env,
         catalog=catalog,
         findings=frozenset(_scoped(f) for f in diagnosis.findings),
-        lacking=frozenset(str(f.values["name"]) for f in diagnosis.findings if f.id in _LACKING),
+        lacking=_named(diagnosis, "arch-missing-extension"),
+        frameworks=_named(diagnosis, "arch-missing-framework"),
         gpus=env.devices,
         driver=env.driver.value.release if isinstance(env.driver, Known) else None,
+        ptx_driver=_ptx_driver(diagnosis),
         python_tag=python_tag or (python.tag if python else ""),
         platform=platform or (python.platform if python else ""),
         glibc=_glibc(python.libc) if python and not platform else None,
     )
+
+
+def _named(diagnosis: Diagnosis, finding_id: str) -> frozenset[str]:
+    return frozenset(str(f.values["name"]) for f in diagnosis.findings if f.id == finding_id)
+
+
+def _ptx_driver(diagnosis: Diagnosis) -> DriverRelease | None:
+    named = [str(f.values["needed"]) for f in diagnosis.findings if f.id == "ptx-toolchain"]
+    return max((DriverRelease.parse(text) for text in named), default=None)
 
 
 def _scoped(finding: Finding) -> str:

@@ -48,6 +48,10 @@ class Messages:
         """A sentence of the interface itself."""
         return self._fill(self._table["ui"][key], values)
 
+    def labelled(self, key: str, text: str) -> str:
+        """``label: text``, with the colon of the language."""
+        return self.ui("labelled", label=self.ui(key), text=text)
+
     def text(self, text: Text) -> str:
         """The sentence of a `Text`."""
         return self._fill(self._table["text"][text.key], self.values(text.values))

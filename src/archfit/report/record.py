@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from archfit.model import Diagnosis, Environment, Fact, Known, LockedPackage, Option, Plan, Verification
+from archfit.model import (
+    Diagnosis,
+    Environment,
+    Fact,
+    Known,
+    LockedPackage,
+    Option,
+    Outcome,
+    Plan,
+    Unsolved,
+    Verification,
+)
 from archfit.report.messages import Messages
 from archfit.report.text import size
 
@@ -25,14 +36,14 @@ def render_record(
     lines = [
         f"# {ui('record-title', target=env.root)}",
         "",
-        f"{ui('record-date')}: {when.isoformat(timespec='seconds')}",
+        messages.labelled("record-date", when.isoformat(timespec="seconds")),
     ]
     lines += ["", f"## {ui('record-what')}", "", f"| | {ui('record-before')} | {ui('record-after')} |", "|---|---|---|"]
     lines += _row("torch", *(_torch(e) for e in (env, after.environment)))
     lines += _row("CUDA", *(_cuda(e, ui("record-unknown")) for e in (env, after.environment)))
     lines += _row(ui("record-gpu"), _gpus(env, ui("record-unknown")), _gpus(after.environment, ui("record-unknown")))
     lines += _row(ui("record-driver"), *[_driver(env, ui("record-unknown"))] * 2)
-    lines += ["", f"## {ui('record-why')}", "", *_why(messages, before), messages.text(option.summary) + "."]
+    lines += ["", f"## {ui('record-why')}", "", *_why(messages, before), messages.text(option.summary)]
     lines += ["", f"## {ui('record-packages')}", ""]
     lines += [
         f"| {ui('column-package')} | {ui('column-from')} | {ui('column-to')} | {ui('column-size')} | {ui('record-sha')} |",
@@ -52,8 +63,10 @@ def render_diagnosis(messages: Messages, diagnosis: Diagnosis) -> str:
     """A diagnosis to paste into an issue."""
     env = diagnosis.environment
     lines = [f"# archfit doctor: {env.root}", ""]
-    lines += [f"- {messages.check(o.check)}: **{o.state.value}** {messages.text(o.reason) if o.reason else ''}".rstrip()
-              for o in diagnosis.outcomes]  # fmt: skip
+    lines += [
+        f"- **{messages.check(o.check)}** ({messages.ui(o.state.value)}) {_said(messages, o)}"
+        for o in diagnosis.outcomes
+    ]
     for finding in diagnosis.findings:
         lines += ["", f"## {messages.title(finding)}", "", f"`{finding.id}` ({finding.severity.value})", ""]
         lines += [messages.detail(finding), "", *_facts(messages, finding.evidence)]
@@ -68,15 +81,25 @@ def render_plan(messages: Messages, plan: Plan) -> str:
     for number, option in enumerate(plan.options, 1):
         lines += ["", f"## {number}. {option.kind}: {messages.text(option.summary)}", ""]
         lines += [f"- {text}" for text in dict.fromkeys(messages.text(t) for s in option.steps for t in s.why)]
-        lines += [f"- {messages.ui('risks')}: {messages.text(risk)}" for risk in option.risks]
+        lines += ["- " + messages.labelled("risks", messages.text(risk)) for risk in option.risks]
         if option.uv:
             lines += ["", "```", *dict.fromkeys([*option.pip, *option.uv]), "```"]
     if plan.unsolved:
-        lines += ["", f"## {messages.ui('unsolved')}", "", *(f"- {messages.text(t)}" for t in plan.unsolved)]
+        lines += ["", f"## {messages.ui('unsolved')}", "", *(_unsolved(messages, u) for u in plan.unsolved)]
     if plan.rejected:
         lines += ["", f"## {messages.ui('rejected')}", ""]
         lines += [f"- {r.option}: {messages.text(r.why)}" for r in plan.rejected]
     return "\n".join([*lines, ""])
+
+
+def _said(messages: Messages, outcome: Outcome) -> str:
+    titles = [messages.title(finding) for finding in outcome.findings]
+    return "; ".join(titles) or (messages.text(outcome.reason) if outcome.reason else "")
+
+
+def _unsolved(messages: Messages, unsolved: Unsolved) -> str:
+    command = f" `{messages.runnable(unsolved.command)}`" if unsolved.command else ""
+    return f"- {messages.text(unsolved.text)}{command}"
 
 
 def _row(*cells: str) -> list[str]:

@@ -80,7 +80,7 @@ class Screen:
             self.out.print(self._primary(diagnosis.primary))
         others = [f for f in diagnosis.findings if f is not diagnosis.primary]
         if others:
-            self._others(others, verbose=verbose)
+            self._others(others, diagnosis.primary, verbose=verbose)
         self.out.print()
         self._conclusion(diagnosis)
 
@@ -113,7 +113,7 @@ class Screen:
             lines = [self.messages.text(outcome.reason)]
         quiet = outcome.state is State.NOT_APPLICABLE
         if quiet:
-            lines = [self._labelled("skipped", line) for line in lines]
+            lines = [self.messages.labelled("skipped", line) for line in lines]
         return Styled("\n".join(lines), style="dim" if quiet else "")
 
     def _primary(self, finding: Finding) -> RenderableType:
@@ -132,14 +132,15 @@ class Screen:
         facts = [Styled(f"{f.source}: {self.messages.text(f.text)}", style="dim") for f in finding.evidence]
         return [Padding(fact, (0, 0, 0, 2)) for fact in facts]
 
-    def _others(self, findings: Sequence[Finding], *, verbose: bool) -> None:
+    def _others(self, findings: Sequence[Finding], primary: Finding | None, *, verbose: bool) -> None:
         self.out.print()
         self.out.print(self.messages.ui("also"), style="bold")
         for finding in findings:
             kind = {"error": "bad", "warning": "warn", "info": "none"}[finding.severity.value]
-            self.out.print(
-                Padding(Group(Styled.assemble(self._mark(kind), " ", self.messages.title(finding))), (0, 0, 0, 2))
-            )
+            self._hanging(self._mark(kind), self.messages.title(finding))
+            primary_fix = primary.fix if primary else ""
+            if finding.fix not in ("", primary_fix):
+                self._command(finding.fix, None)
             if verbose:
                 self.out.print(Padding(Styled(self.messages.detail(finding), style="dim"), (0, 0, 0, 4)))
                 self.out.print(Padding(Group(*self._facts(finding)), (0, 0, 0, 2)))
@@ -154,7 +155,7 @@ class Screen:
     def next(self, command: str) -> None:
         """The next command, never wrapped, so that it can be copied."""
         command = self.messages.runnable(command)
-        line = Styled(self._labelled("next", command), style="bold")
+        line = Styled(self.messages.labelled("next", command), style="bold")
         line.highlight_words([command], "cyan")
         self.out.print(line, soft_wrap=True)
 
@@ -182,20 +183,30 @@ class Screen:
         self.out.print(self.messages.ui(title, target=plan.environment.root), style="bold", highlight=False)
         for number, option in enumerate(plan.options, 1):
             self._option(number, option, plan)
-        self._list("unsolved", [self.messages.text(t) for t in plan.unsolved])
-        self._list("rejected", [f"{r.option}: {self.messages.text(r.why)}" for r in plan.rejected], mark="bad")
+        self._section("unsolved", bool(plan.unsolved))
+        for unsolved in plan.unsolved:
+            self._hanging(self._mark("warn"), self.messages.text(unsolved.text))
+            if unsolved.command:
+                self._command(unsolved.command, None)
+        self._section("rejected", bool(plan.rejected))
+        for rejected in plan.rejected:
+            self._hanging(self._mark("bad"), f"{rejected.option}: {self.messages.text(rejected.why)}")
 
     def _option(self, number: int, option: Option, plan: Plan) -> None:
         self.out.print()
-        head = Styled.assemble((f"{number}. ", "bold"), (option.kind, "cyan"), "  ", self.messages.text(option.summary))
-        self.out.print(head)
+        head = Styled.assemble((option.kind, "cyan"), "  ", self.messages.text(option.summary))
+        self._hanging(Styled(f"{number}.", style="bold"), head, indent=0)
         lines: list[RenderableType] = [
             *(Styled(f"{s.package}: {self._move(s.current, s.wanted)}") for s in option.steps if s.action == "install"),
             *self._why(option),
         ]
         if needs := self._needs(option):
-            lines.append(Styled(self._labelled("requires", self.messages.ui("separator").join(needs)), style="dim"))
-        lines += [Styled(self._labelled("risks", self.messages.text(risk)), style="yellow") for risk in option.risks]
+            lines.append(
+                Styled(self.messages.labelled("requires", self.messages.ui("separator").join(needs)), style="dim")
+            )
+        lines += [
+            Styled(self.messages.labelled("risks", self.messages.text(risk)), style="yellow") for risk in option.risks
+        ]
         self.out.print(Padding(Group(*lines), (0, 0, 0, 3)))
         self._commands(option, plan, archfit=number == 1)
 
@@ -230,13 +241,18 @@ class Screen:
             *([self.messages.ui("requires-disk", size=size(needs.disk_bytes))] if needs.disk_bytes else []),
         ]
 
-    def _list(self, title: str, lines: list[str], mark: str = "warn") -> None:
-        if not lines:
-            return
-        self.out.print()
-        self.out.print(self.messages.ui(title), style="bold")
-        for line in lines:
-            self.out.print(Padding(Styled.assemble(self._mark(mark), " ", line), (0, 0, 0, 2)))
+    def _section(self, title: str, wanted: bool) -> None:
+        if wanted:
+            self.out.print()
+            self.out.print(self.messages.ui(title), style="bold")
+
+    def _hanging(self, mark: Styled, text: str | Styled, indent: int = 2) -> None:
+        """A mark and a text whose further lines begin below its first."""
+        grid = Table.grid(padding=(0, 1))
+        grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")
+        grid.add_row(mark, Styled(text) if isinstance(text, str) else text)
+        self.out.print(Padding(grid, (0, 0, 0, indent)))
 
     # --- upgrade, history, verify ------------------------------------------------------------------------------------
 
@@ -250,10 +266,10 @@ class Screen:
     def needs(self, option: Option) -> None:
         """What an option needs, and what to mind."""
         self.out.print(
-            self._labelled("requires", self.messages.ui("separator").join(self._needs(option))), highlight=False
+            self.messages.labelled("requires", self.messages.ui("separator").join(self._needs(option))), highlight=False
         )
         for risk in option.risks:
-            self.out.print(self._labelled("risks", self.messages.text(risk)), style="yellow")
+            self.out.print(self.messages.labelled("risks", self.messages.text(risk)), style="yellow")
 
     def commands(self, option: Option) -> None:
         """The same by hand."""
@@ -302,12 +318,11 @@ class Screen:
 
     def error(self, error: ArchfitError) -> None:
         """One sentence and what to try, on the talking side."""
-        self.talk.print(self._labelled("error", self.messages.error(error)), style="red", soft_wrap=True, markup=False)
+        self.talk.print(
+            self.messages.labelled("error", self.messages.error(error)), style="red", soft_wrap=True, markup=False
+        )
         if hint := self.messages.hint(error):
-            self.talk.print(self._labelled("hint", hint), soft_wrap=True, markup=False)
-
-    def _labelled(self, key: str, text: str) -> str:
-        return self.messages.ui("labelled", label=self.messages.ui(key), text=text)
+            self.talk.print(self.messages.labelled("hint", hint), soft_wrap=True, markup=False)
 
     def _table(self, *columns: str) -> Table:
         table = Table(box=box.SIMPLE if self.unicode else box.ASCII, pad_edge=False)

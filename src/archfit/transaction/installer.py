@@ -154,10 +154,14 @@ def _pin(package: dict[str, Any]) -> str:
     return f"{package['name']}=={package['version']}{''.join(hashes)}\n"
 
 
+_LONG_CHAIN = 3
+
+
 def _last_words(stderr: str | None) -> str:
-    """What uv ended with: its error, and the last of its causes, which is where the trouble began."""
-    lines = [line.strip(" ×╰─▶") for line in (stderr or "").splitlines()]
+    """What uv ended with; of a long chain of causes (a network's) its error and where the trouble began."""
+    lines = [line.strip(" ×╰─▶") for line in (stderr or "").splitlines() if not line.startswith("Using Python")]
     causes = [line.removeprefix("cause:").strip() for line in lines if line.startswith("cause:")]
-    errors = [line.removeprefix("error:").strip() for line in lines if line.startswith("error:")]
-    words = [*errors[:1], *causes[-1:]] or [" ".join(line for line in lines if line)]
-    return ": ".join(words)[-600:] or "uv said nothing"
+    if len(causes) >= _LONG_CHAIN:
+        lines = [next((line for line in lines if line.startswith("error:")), ""), causes[-1]]
+    words = " ".join(line.removeprefix("error:").strip() for line in lines)
+    return " ".join(words.split())[-600:] or "uv said nothing"

@@ -362,7 +362,7 @@ class Option:
 class Rejected:
     """A way that looks like one and is none, with the reason."""
 
-    option: str
+    option: Text
     why: Text
 
 

@@ -147,7 +147,7 @@ def _vendor_finding(
     evidence = tuple(targets_fact(lib, gpu, coverage_of(env, catalog, lib, gpu.capability)) for _, lib in lacking)
     names = ", ".join(dict.fromkeys(str(d) for d, _ in lacking))
     values = {"packages": names, "gpu": gpu.name, "sm": gpu.capability.sm}
-    return Finding("arch-missing-library", Severity.WARNING, names, values, evidence, env.command("upgrade"))
+    return Finding("arch-missing-library", Severity.WARNING, names, values, evidence, env.command("plan"))
 
 
 def _own_gpu_libraries(distribution: Distribution, catalog: Catalog) -> list[Library]:

@@ -52,7 +52,8 @@ def _reject(situation: Situation, key: str, gpu: Gpu, rows: list[tuple[str, Tool
         "last": str(max(able, default="?")),
         "driver": str(situation.driver_floor or "?"),
     }
-    return Rejected(", ".join(variant for variant, _ in rows) + " (stable, nightly)", Text(key, values))
+    names = ", ".join(variant for variant, _ in rows)
+    return Rejected(Text("stable-and-nightly", {"names": names}), Text(key, values))
 
 
 def _blocked_by_driver(situation: Situation) -> list[Rejected]:
@@ -70,7 +71,7 @@ def _blocked_by_driver(situation: Situation) -> list[Rejected]:
             blocked.setdefault(toolkit.min_driver, {})[f"nightly/{variant}"] = f"nightly/{variant}"
     return [
         Rejected(
-            ", ".join(names.values()),
+            Text("plain", {"text": ", ".join(names.values())}),
             Text("driver-blocks", {"needed": str(needed), "driver": str(situation.driver)}),
         )
         for needed, names in sorted(blocked.items())
@@ -80,4 +81,4 @@ def _blocked_by_driver(situation: Situation) -> list[Rejected]:
 def _driver_alone(situation: Situation) -> list[Rejected]:
     if not situation.findings & {"arch-missing-torch", "arch-dropped-torch"}:
         return []
-    return [Rejected("driver only", Text("driver-alone", {"sm": situation.capabilities[-1].sm}))]
+    return [Rejected(Text("driver-only"), Text("driver-alone", {"sm": situation.capabilities[-1].sm}))]

@@ -63,7 +63,7 @@ def plan_document(plan: Plan, messages: Messages) -> Document:
         **_environment(plan.environment),
         "options": [_option(o, messages) for o in plan.options],
         "unsolved": [messages.text(u.text) + (f" {u.command}" if u.command else "") for u in plan.unsolved],
-        "rejected": [{"option": r.option, "why": messages.text(r.why)} for r in plan.rejected],
+        "rejected": [{"option": messages.text(r.option), "why": messages.text(r.why)} for r in plan.rejected],
     }
 
 

@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Any, Literal
 
 from archfit.errors import ArchfitError, FormatError
-from archfit.model import Finding, Text, Values
+from archfit.model import Finding, Rejected, Text, Values
 
 Language = Literal["en", "zh"]
 
@@ -51,6 +51,10 @@ class Messages:
     def labelled(self, key: str, text: str) -> str:
         """``label: text``, with the colon of the language."""
         return self.ui("labelled", label=self.ui(key), text=text)
+
+    def rejected(self, rejected: Rejected) -> str:
+        """What was rejected, and why."""
+        return self.ui("labelled", label=self.text(rejected.option), text=self.text(rejected.why))
 
     def text(self, text: Text) -> str:
         """The sentence of a `Text`."""

@@ -88,7 +88,7 @@ def render_plan(messages: Messages, plan: Plan) -> str:
         lines += ["", f"## {messages.ui('unsolved')}", "", *(_unsolved(messages, u) for u in plan.unsolved)]
     if plan.rejected:
         lines += ["", f"## {messages.ui('rejected')}", ""]
-        lines += [f"- {r.option}: {messages.text(r.why)}" for r in plan.rejected]
+        lines += [f"- {messages.rejected(r)}" for r in plan.rejected]
     return "\n".join([*lines, ""])
 
 

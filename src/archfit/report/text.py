@@ -139,7 +139,7 @@ class Screen:
             kind = {"error": "bad", "warning": "warn", "info": "none"}[finding.severity.value]
             self._hanging(self._mark(kind), self.messages.title(finding))
             primary_fix = primary.fix if primary else ""
-            if finding.fix not in ("", primary_fix):
+            if finding.severity is not Severity.ERROR and finding.fix not in ("", primary_fix):
                 self._command(finding.fix, None)
             if verbose:
                 self.out.print(Padding(Styled(self.messages.detail(finding), style="dim"), (0, 0, 0, 4)))
@@ -190,7 +190,7 @@ class Screen:
                 self._command(unsolved.command, None)
         self._section("rejected", bool(plan.rejected))
         for rejected in plan.rejected:
-            self._hanging(self._mark("bad"), f"{rejected.option}: {self.messages.text(rejected.why)}")
+            self._hanging(self._mark("bad"), self.messages.rejected(rejected))
 
     def _option(self, number: int, option: Option, plan: Plan) -> None:
         self.out.print()

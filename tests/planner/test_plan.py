@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from archfit.errors import ObserveError
-from archfit.model import Distribution, Environment, Option, Plan, Text, TorchBuild, Unknown, Unsolved
+from archfit.model import Distribution, Environment, Option, Plan, Rejected, Text, TorchBuild, Unknown, Unsolved
+from archfit.report.messages import Messages
 from worlds import CATALOG, NEW, audio, driver, extension, library, plan_of, torch, vision, world
 
 CU128 = "https://download.pytorch.org/whl/cu128"
@@ -24,7 +25,12 @@ def installs(option: Option) -> dict[str, tuple[str | None, str | None]]:
 
 
 def why_rejected(plan: Plan, variant: str) -> Text:
-    return next(r.why for r in plan.rejected if variant in r.option.replace(",", "").split())
+    return next(r.why for r in plan.rejected if variant in named(r).replace(",", "").split())
+
+
+def named(rejected: Rejected) -> str:
+    """What is rejected, in English."""
+    return Messages("en").text(rejected.option)
 
 
 # --- an RTX 5090 with torch 2.4.1, by driver -------------------------------------------------------------------------
@@ -80,7 +86,7 @@ def test_a_driver_that_is_not_known_excludes_nothing() -> None:
 def test_cu124_is_always_rejected_for_an_rtx_5090(release: str | None) -> None:
     """Stable and nightly: the compiler of CUDA 12.4 does not know sm_120."""
     plan = plan_of(world(release=release))
-    row = next(r for r in plan.rejected if "cu124" in r.option)
+    row = next(r for r in plan.rejected if "cu124" in named(r))
     assert row.option == "cu116, cu117, cu118, cu121, cu124, cu126 (stable, nightly)"
     assert row.why == Text(
         "toolkit-too-old",
@@ -105,7 +111,7 @@ def test_what_the_driver_blocks_is_told() -> None:
 
 
 def test_a_driver_alone_is_rejected() -> None:
-    rows = [r for r in plan_of(world(release="580.65.06")).rejected if r.option == "driver only"]
+    rows = [r for r in plan_of(world(release="580.65.06")).rejected if r.option == Text("driver-only")]
     assert [r.why for r in rows] == [Text("driver-alone", {"sm": "sm_120"})]
 
 

@@ -28,6 +28,7 @@ from archfit.model import (
 from archfit.report.messages import Messages
 
 Document = dict[str, Any]
+_ENGLISH = Messages("en")  # what is rejected is a name: the same in every language
 
 
 def dump(document: Document) -> str:
@@ -63,7 +64,7 @@ def plan_document(plan: Plan, messages: Messages) -> Document:
         **_environment(plan.environment),
         "options": [_option(o, messages) for o in plan.options],
         "unsolved": [messages.text(u.text) + (f" {u.command}" if u.command else "") for u in plan.unsolved],
-        "rejected": [{"option": messages.text(r.option), "why": messages.text(r.why)} for r in plan.rejected],
+        "rejected": [{"option": _ENGLISH.text(r.option), "why": messages.text(r.why)} for r in plan.rejected],
     }
 
 

@@ -81,22 +81,21 @@ class _Console(Console):
         raise BrokenPipeError
 
 
-class _Trimmed(io.TextIOBase):
+class _Trimmed:
     """Stdout that is no terminal: the blanks that fill a table's last column to the edge are left out."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return self._file.encoding
+        self.encoding = file.encoding
 
     def write(self, text: str) -> int:
-        self._file.write(re.sub(r"[ \t]+(?=\n)", "", text))
-        return len(text)
+        return self._file.write(re.sub(r"[ \t]+(?=\n)", "", text))
 
     def flush(self) -> None:
         self._file.flush()
+
+    def isatty(self) -> bool:
+        return False
 
 
 class _Steps:

@@ -62,9 +62,9 @@ def _read_metadata(site: Path, found: dict[str, _Found]) -> dict[str, str]:
     """Add the distributions of one folder to `found` (the first on the path wins); returns the owner of each file."""
     owners: dict[str, str] = {}
     for metadata in distributions(path=[str(site)]):
-        name = canonicalize_name(metadata.metadata["Name"] if "Name" in metadata.metadata else "")
-        if not name:
+        if "Name" not in metadata.metadata:
             continue
+        name = canonicalize_name(metadata.metadata["Name"])
         paths = [quoted or plain for quoted, plain in _RECORD_PATH.findall(metadata.read_text("RECORD") or "")]
         owners.update(dict.fromkeys(paths, name))
         if name not in found:

@@ -30,6 +30,7 @@ from archfit.model import (
     Requires,
     Step,
     Unknown,
+    Unsolved,
     Verification,
 )
 from archfit.planner import PlanWish, plan, plan_from_document
@@ -75,11 +76,17 @@ OnProbe = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An upgrade that is ready to go: what is there now, the chosen option, and the resolved lock."""
+    """An upgrade that is ready to go: what is there now, the chosen option, the resolved lock, and what it leaves to do."""
 
     before: Diagnosis
     option: Option
     lock: Lock
+    left_over: tuple[Unsolved, ...]
+
+    @property
+    def to_rebuild(self) -> frozenset[str]:
+        """Packages that were compiled against the old torch and will not load until they are compiled again."""
+        return frozenset(step.package for step in self.option.steps if step.action == "rebuild")
 
     @property
     def changes(self) -> tuple[LockedPackage, ...]:
@@ -185,7 +192,7 @@ def prepare_upgrade(diagnosis: Diagnosis, plan: Plan) -> Prepared | None:
         raise ProblemError("nothing-to-apply", kind=best.kind)
     refuse_unfit(plan.environment.root)
     lock = _resolve(plan.environment, best)
-    return Prepared(diagnosis, replace(best, requires=_priced(best.requires, lock)), lock)
+    return Prepared(diagnosis, replace(best, requires=_priced(best.requires, lock)), lock, plan.unsolved)
 
 
 def upgrade(
@@ -212,7 +219,7 @@ def upgrade(
 
     def check(clone: Path) -> Verification:
         after.append(_diagnose_clone(env, clone))
-        return verify(after[0], level, before=prepared.before, on_probe=on_probe)
+        return verify(after[0], level, before=prepared.before, to_rebuild=prepared.to_rebuild, on_probe=on_probe)
 
     change = Change(
         before=_label(prepared.before.environment),

@@ -27,6 +27,7 @@ def announce(session: Session, prepared: api.Prepared) -> None:
     needs = prepared.option.requires
     if needs.download_bytes:
         screen.needs(prepared.option)
+    screen.left_over(prepared.left_over)
     screen.out.print(messages.ui("upgrade-safe", target=root), soft_wrap=True)
 
 
@@ -50,7 +51,7 @@ def perform_upgrade(session: Session, prepared: api.Prepared, level: str) -> api
 
     def render(made: api.Prepared, after: Diagnosis, proof: Verification, number: int) -> str:
         now = datetime.now().astimezone()
-        return record.render_record(messages, made.before, after, made.option, made.changes, proof, now)
+        return record.render_record(messages, made.before, after, made.option, made.changes, proof, now, made.left_over)
 
     try:
         with session.steps() as (on_step, on_probe):
@@ -77,4 +78,5 @@ def say_done(session: Session, receipt: api.Receipt) -> None:
     root = receipt.prepared.before.environment.root
     after = receipt.history.live.label if receipt.history.live else "-"
     out.print(messages.ui("upgrade-done", target=root, after=after), style="green", soft_wrap=True)
+    session.screen.left_over(receipt.prepared.left_over)
     out.print(messages.ui("upgrade-record", path=receipt.record), soft_wrap=True)

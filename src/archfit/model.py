@@ -187,6 +187,11 @@ class Distribution:
     import_names: tuple[str, ...] = ()
     libraries: tuple[Library, ...] = ()
 
+    @property
+    def torch_extensions(self) -> tuple[Library, ...]:
+        """Its libraries that load torch's own: compiled against one torch, broken by another."""
+        return tuple(lib for lib in self.libraries if any(so.startswith(("libtorch", "libc10")) for so in lib.needed))
+
     def __str__(self) -> str:
         return f"{self.name} {self.version}".strip()
 

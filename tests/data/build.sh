@@ -144,3 +144,19 @@ double half_root(double x) { return sqrt(x) / 2; }'
 gcc -shared "${small[@]}" "$work/no_gpu.o" -o "$work/libno_gpu.so" -Wl,--no-as-needed -lm
 strip --remove-section=.comment "$work/libno_gpu.so"
 install -m 644 "$work/libno_gpu.so" "$data/libno_gpu.so"
+
+# an extension of torch that needs a symbol, a torch that has it and one that has it no more (no GPU code in any of them)
+torch_library() { # NAME SYMBOL
+    gcc -c -fPIC -x c - -o "$work/$1.o" <<<"int $2(void) { return 1; }"
+    gcc -shared "${small[@]}" -Wl,-soname,libtorch_cpu.so "$work/$1.o" -o "$work/lib$1.so"
+}
+torch_library torch_old old_symbol
+torch_library torch_new new_symbol
+gcc -c -fPIC -x c - -o "$work/extension.o" <<<'int old_symbol(void);
+int operator_of_mine(void) { return old_symbol(); }'
+cp "$work/libtorch_old.so" "$work/libtorch_cpu.so"
+gcc -shared "${small[@]}" "$work/extension.o" -o "$work/libextension.so" -Wl,--no-as-needed -L"$work" -ltorch_cpu
+for name in torch_old torch_new extension; do
+    strip --remove-section=.comment "$work/lib$name.so"
+    install -m 644 "$work/lib$name.so" "$data/lib$name.so"
+done

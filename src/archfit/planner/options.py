@@ -177,14 +177,9 @@ def package_specs(situation: Situation, build: Build) -> dict[str, str]:
 
 
 def linked_to_torch(situation: Situation) -> list[Distribution]:
-    """Packages with libraries that load torch's own: compiled against one torch, broken by another."""
-    return [
-        d
-        for d in situation.environment.distributions
-        if d.version
-        and d.name not in ("torch", *COMPANIONS)  # what belongs to no package, no installer can bring
-        and any(so.startswith(("libtorch", "libc10")) for lib in d.libraries for so in lib.needed)
-    ]
+    """Packages compiled against the present torch; what belongs to no package, no installer can bring."""
+    installed = (d for d in situation.environment.distributions if d.version and d.torch_extensions)
+    return [d for d in installed if d.name not in ("torch", *COMPANIONS)]
 
 
 def rebuild_steps(situation: Situation) -> tuple[Step, ...]:

@@ -29,6 +29,7 @@ def render_record(
     changes: Sequence[LockedPackage],
     verification: Verification,
     when: datetime,
+    left_over: Sequence[Unsolved] = (),
 ) -> str:
     """The record of one upgrade: what was, what is, why, what was verified, how to go back."""
     env = before.environment
@@ -54,6 +55,8 @@ def render_record(
         ),
     ]
     lines += ["", f"## {ui('record-verified')}", "", *_evidence(messages, verification)]
+    if left_over:
+        lines += ["", f"## {ui('unsolved')}", "", *(_unsolved(messages, row) for row in left_over)]
     lines += ["", f"## {ui('record-back')}", "", ui("record-back-text"), ""]
     lines += ["```", messages.runnable(f"archfit rollback {env.root}"), "```", ""]
     return "\n".join(lines)

@@ -31,6 +31,7 @@ from archfit.model import (
     Severity,
     State,
     Status,
+    Unsolved,
     Verification,
 )
 from archfit.report.messages import Messages
@@ -184,13 +185,17 @@ class Screen:
         for number, option in enumerate(plan.options, 1):
             self._option(number, option, plan)
         self._section("unsolved", bool(plan.unsolved))
-        for unsolved in plan.unsolved:
-            self._hanging(self._mark("warn"), self.messages.text(unsolved.text))
-            if unsolved.command:
-                self._command(unsolved.command, None)
+        self.left_over(plan.unsolved)
         self._section("rejected", bool(plan.rejected))
         for rejected in plan.rejected:
             self._hanging(self._mark("bad"), self.messages.rejected(rejected))
+
+    def left_over(self, rows: Sequence[Unsolved]) -> None:
+        """What remains to be done by hand, with the commands."""
+        for row in rows:
+            self._hanging(self._mark("warn"), self.messages.text(row.text))
+            if row.command:
+                self._command(row.command, None)
 
     def _option(self, number: int, option: Option, plan: Plan) -> None:
         self.out.print()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from archfit.child import run_child
 from archfit.model import (
@@ -11,6 +13,7 @@ from archfit.model import (
     Environment,
     Evidence,
     Finding,
+    Known,
     Outcome,
     Proof,
     Severity,
@@ -34,16 +37,23 @@ OnProbe = Callable[[str, int, int], None]
 
 
 def verify(
-    diagnosis: Diagnosis, level: str, *, before: Diagnosis | None = None, on_probe: OnProbe | None = None
+    diagnosis: Diagnosis,
+    level: str,
+    *,
+    before: Diagnosis | None = None,
+    to_rebuild: frozenset[str] = frozenset(),
+    on_probe: OnProbe | None = None,
 ) -> Verification:
     """Collect evidence up to `level` for the diagnosed environment.
 
     With `before`, the diagnosis of the environment that this one is to replace, a failure that was there before is noted
-    and does not count, unless it is what the change was made for.
+    and does not count, unless it is what the change was made for; nor does that of a package in `to_rebuild`, which the plan
+    said will have to be compiled again.
     """
     evidence = list(_static(diagnosis, before))
     if level == "import":
-        evidence += _imports(diagnosis.environment, before.environment if before else None, on_probe)
+        asked = _Asked(diagnosis.environment, before.environment if before else None, to_rebuild)
+        evidence += _children(asked, on_probe)
     return Verification(level, tuple(evidence))
 
 
@@ -72,13 +82,22 @@ def _failed(finding: Finding, *, old: bool) -> Evidence:
     return Evidence(f"static:{finding.id}", status, measured=finding.subject, reason=reason)
 
 
-def _imports(env: Environment, before: Environment | None, on_probe: OnProbe | None) -> list[Evidence]:
-    packages = [(d, names) for d in env.distributions if (names := import_names(d))]
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    env: Environment
+    before: Environment | None
+    to_rebuild: frozenset[str]
+
+
+def _children(asked: _Asked, on_probe: OnProbe | None) -> list[Evidence]:
+    """One child per package to import, and one per package whose libraries torch must be able to load."""
+    packages = [(d, _IMPORT) for d in asked.env.distributions if import_names(d)]
+    packages += [(d, _LOAD) for d in asked.env.distributions if d.name != "torch" and d.torch_extensions]
     evidence = []
-    for index, (distribution, names) in enumerate(packages):
+    for index, (distribution, kind) in enumerate(packages):
         if on_probe:
             on_probe(distribution.name, index, len(packages))
-        evidence.append(_import(env, before, distribution, names))
+        evidence.append(_probe(asked, distribution, kind))
     return evidence
 
 
@@ -93,25 +112,50 @@ def import_names(distribution: Distribution) -> tuple[str, ...]:
     return tuple(public or distribution.import_names)
 
 
-def _import(
-    env: Environment, before: Environment | None, distribution: Distribution, names: tuple[str, ...]
-) -> Evidence:
-    probe = f"import:{distribution.name}"
-    error, seconds = _try_import(env, names)
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A way to try a distribution: the child script, and what of the distribution it is given."""
+
+    name: str
+    script: str
+    names: Callable[[Distribution], tuple[str, ...]]
+    arguments: Callable[[Environment, Distribution], Sequence[str]]
+
+
+_IMPORT = _Kind("import", "import_names.py", import_names, lambda _, d: import_names(d))
+_LOAD = _Kind(
+    "load",
+    "load_libraries.py",
+    lambda d: tuple(lib.name for lib in d.torch_extensions),
+    lambda env, d: [str(_place(env, lib.path)) for lib in d.torch_extensions],
+)
+
+
+def _probe(asked: _Asked, distribution: Distribution, kind: _Kind) -> Evidence:
+    error, seconds = _try(asked.env, distribution, kind)
+    tried = Evidence(f"{kind.name}:{distribution.name}", Proof.SKIPPED, expected=", ".join(kind.names(distribution)))
     if error is None:
-        return Evidence(probe, Proof.PASSED, measured=distribution.version, expected=", ".join(names), seconds=seconds)
-    was_there = before.distribution(distribution.name) if before else None
-    if before and was_there and _try_import(before, import_names(was_there) or names)[0] is not None:
-        reason = Text("failed-before", {"id": "import", "subject": f"{distribution.name}: {error}"})
-        return Evidence(probe, Proof.SKIPPED, expected=", ".join(names), seconds=seconds, reason=reason)
-    reason = Text("import-failed", {"cause": error})
-    return Evidence(probe, Proof.FAILED, expected=", ".join(names), seconds=seconds, reason=reason)
+        return replace(tried, status=Proof.PASSED, measured=distribution.version, seconds=seconds)
+    if distribution.name in asked.to_rebuild:
+        reason = Text("to-rebuild", {"package": str(distribution), "cause": error})
+        return replace(tried, seconds=seconds, reason=reason)
+    was_there = asked.before.distribution(distribution.name) if asked.before else None
+    if asked.before and was_there and _try(asked.before, was_there, kind)[0] is not None:
+        reason = Text("failed-before", {"id": kind.name, "subject": f"{distribution.name}: {error}"})
+        return replace(tried, seconds=seconds, reason=reason)
+    return replace(tried, status=Proof.FAILED, seconds=seconds, reason=Text("import-failed", {"cause": error}))
 
 
-def _try_import(env: Environment, names: tuple[str, ...]) -> tuple[str | None, float]:
-    """The error of importing these modules in a child of the target, or None; and the seconds it took."""
-    answer = run_child(env.python, "import_names.py", names, timeout_s=_IMPORT_SECONDS)
+def _try(env: Environment, distribution: Distribution, kind: _Kind) -> tuple[str | None, float]:
+    """The error of trying a distribution in a child of the target, or None; and the seconds it took."""
+    answer = run_child(env.python, kind.script, kind.arguments(env, distribution), timeout_s=_IMPORT_SECONDS)
     if isinstance(answer, Unknown):
         return answer.reason, 0.0
     told = answer.value
     return (f"{told['failed']}: {told['error']}" if told["failed"] else None), float(told["seconds"])
+
+
+def _place(env: Environment, path: str) -> Path:
+    """Where a library lies: its path is relative to one of the folders that packages are installed in."""
+    folders = env.interpreter.value.site_dirs if isinstance(env.interpreter, Known) else ()
+    return next((folder / path for folder in folders if (folder / path).exists()), Path(path))

@@ -219,7 +219,7 @@ def test_command_lines_that_cannot_be_parsed(archfit: Cli, words: tuple[str, ...
 def test_nobody_to_ask(archfit: Cli, old_env: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = api.doctor(api.Wish(str(old_env), ("RTX 5090",), "580.65.06"))
     option = plan(found, CATALOG, PlanWish()).options[0]
-    prepared = api.Prepared(found, option, api.Lock("", None, ()))
+    prepared = api.Prepared(found, option, api.Lock("", None, ()), ())
     monkeypatch.setattr(api, "prepare_upgrade", lambda *_: prepared)
     code, _, err = archfit("upgrade", old_env, *OLD)
     assert code == 2

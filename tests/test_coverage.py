@@ -52,6 +52,9 @@ VERDICTS = {
     "libempty_12_4.so": "        .   .   .   .   .   .   .   .   .    .    .    .    .",
     "libonly_empty.so": "        .   .   .   .   .   .   .   .   .    .    .    .    .",
     "libno_gpu.so": "            .   .   .   .   .   .   .   .   .    .    .    .    .",
+    "libextension.so": "            .   .   .   .   .   .   .   .   .    .    .    .    .",
+    "libtorch_new.so": "            .   .   .   .   .   .   .   .   .    .    .    .    .",
+    "libtorch_old.so": "            .   .   .   .   .   .   .   .   .    .    .    .    .",
 }
 LETTERS = {NATIVE: "n", COMPATIBLE: "c", JIT: "j", PARTIAL: "p", NONE: "-", NO_GPU_CODE: "."}
 

@@ -35,7 +35,7 @@ from archfit.model import (
 )
 from archfit.planner import PlanWish, plan, plan_from_document
 from archfit.probe import Wish, observe
-from archfit.probe.choose import Choice, choose_target
+from archfit.probe.choose import Choice, choose_target, expand
 from archfit.probe.observe import observe_interpreter, parse_driver, parse_gpus
 from archfit.transaction import Change, Journal, apply, read_history, refuse_unfit, roll_back, unfinished
 from archfit.transaction.installer import Lock, cache_folder, create_environment, find_python, install, resolve
@@ -262,7 +262,7 @@ def environment_root(target: str | None) -> Path:
 
 def _cut_off(target: str) -> Path | None:
     """The environment of this name, if a change that was cut off between three renames left nothing at it."""
-    root = Path(os.path.abspath(Path(target).expanduser()))
+    root = Path(os.path.abspath(expand(target)))
     return root if not os.path.lexists(root) and Journal(root).unfinished() else None
 
 

@@ -81,7 +81,10 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """A shared object: `path` is relative to the folder its package is installed in, size in bytes."""
+    """A shared object: `path` is relative to the folder its package is installed in, size in bytes.
+
+    Of a package that is installed in place (``pip install -e``) it is absolute.
+    """
 
     path: str
     size_bytes: int
@@ -229,6 +232,21 @@ class Environment:
         if isinstance(self.driver, Known) and self.driver.value.source.startswith("--driver"):
             words += ["--driver", str(self.driver.value.release)]
         return shlex.join(words)
+
+    @property
+    def cure(self) -> str:
+        """The command that gets out of here: only virtual environments are changed, for the rest there are commands."""
+        fixed = isinstance(self.interpreter, Known) and not self.interpreter.value.is_virtual
+        return self.command("plan" if fixed else "upgrade")
+
+    def listed(self, gpu: Gpu) -> bool:
+        """Does the driver itself list this GPU? Then it knows it, whatever a table of first drivers says."""
+        return isinstance(self.driver, Known) and not gpu.pretended and gpu.source == self.driver.value.source
+
+    def driver_knows(self, cuda: CudaVersion) -> bool:
+        """Does the loaded libcuda say that it serves this CUDA? One of cuda-compat does, on an older driver release."""
+        known = self.driver.value if isinstance(self.driver, Known) else None
+        return known is not None and known.source == "nvml" and known.cuda is not None and known.cuda >= cuda
 
     @property
     def devices(self) -> tuple[Gpu, ...]:

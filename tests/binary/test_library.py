@@ -90,13 +90,29 @@ def test_the_name_is_the_path_unless_told() -> None:
     assert read_library(path, "torch/lib/libsm_90.so").name == "libsm_90.so"
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"INPUT ( libcudart.so.12 )\n",
+        b"GROUP ( libtbb.so.12 )\n",
+        b"/* GNU ld script */\n",
+        b"\x7fELF\x01\x01" + bytes(200),
+    ],
+)
+def test_a_linker_script_and_a_32_bit_library_hold_nothing(tmp_path: Path, data: bytes) -> None:
+    """They are whole, and no loader of this machine would take GPU code from them."""
+    path = tmp_path / "libcudart.so"
+    path.write_bytes(data)
+    assert read_library(path, "libcudart.so") == Library("libcudart.so", len(data), (), ())
+
+
 def test_what_is_no_library_is_a_format_error(tmp_path: Path) -> None:
     path = tmp_path / "libcudart.so"
-    path.write_text("INPUT ( libcudart.so.12 ) /* a linker script, as toolkits install them instead of a link */\n")
+    path.write_bytes(bytes(200))
     with pytest.raises(FormatError) as error:
         read_library(path)
     assert error.value.key == "not-elf"
-    assert error.value.values == {"offset": 0, "found": b"INPUT ".hex(" ")}
+    assert error.value.values == {"offset": 0, "found": bytes(6).hex(" ")}
     assert error.value.exit_code is ExitCode.UNDECIDED
 
 

@@ -483,7 +483,7 @@ FAMILY = [
     ("2.4.1+cu124", vision("0.19.1+cu124", "torch==2.4.1"), {}),
     ("2.4.1+cu118", audio("2.4.1", "torch==2.4.1"), {}),
     ("2.4.1", vision("0.20.1", "torch==2.5.1"), {"torch-family-mismatch": ERROR}),
-    ("2.4.0", vision("0.19.1", "torch==2.4.1"), {"torch-family-mismatch": ERROR}),
+    ("2.4.0", vision("0.19.1", "torch==2.4.1"), {"requirement-unmet": WARNING}),
     ("2.4.1+cu124", vision("0.19.1+cu118", "torch==2.4.1+cu118"), {"torch-family-mismatch": ERROR}),
     ("2.4.1", audio("2.3.1", "torch==2.3.1"), {"torch-family-mismatch": ERROR}),
     ("2.14.1", vision("0.29.2", "torch>=2.14.0"), {}),

@@ -170,3 +170,16 @@ def test_an_active_environment_that_is_gone_is_said(tmp_path: Path) -> None:
 
 def test_nothing_anywhere(tmp_path: Path) -> None:
     assert refused(None, {"PATH": str(tmp_path)}) == (UsageError, "target-none", ExitCode.USAGE)
+
+
+def test_the_home_of_nobody_is_not_there() -> None:
+    with pytest.raises(UsageError, match="target-missing"):
+        choose_target("~no-such-user-here/env", {})
+
+
+def test_a_program_that_is_no_python_is_never_run(tmp_path: Path) -> None:
+    script = tmp_path / "train.sh"
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    with pytest.raises(UsageError, match="target-not-python"):
+        choose_target(str(script), {})

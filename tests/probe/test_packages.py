@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -163,7 +164,7 @@ def test_what_cannot_be_read_is_kept_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "cut.so").write_bytes(whole[:100])
     (tmp_path / "dangling.so").symlink_to(tmp_path / "gone.so")
     (tmp_path / "empty.so").touch()
-    (tmp_path / "script.so").write_text("INPUT ( libcudart.so.12 )\n" + " " * 100)
+    (tmp_path / "zeros.so").write_bytes(bytes(200))
     shutil.copyfile(DATA / NO_GPU, tmp_path / "whole.so")
     installed = observe_packages([tmp_path])
     assert owners(installed) == {"(no package)": ["whole.so"]}
@@ -171,7 +172,7 @@ def test_what_cannot_be_read_is_kept_with_the_reason(tmp_path: Path) -> None:
         "cut.so": Text("file-cut", {"offset": "45296", "what": "section headers", "found": "0", "expected": "1408"}),
         "dangling.so": Text("plain", {"text": "No such file or directory"}),
         "empty.so": Text("file-cut", {"offset": "0", "what": "ELF header", "found": "0", "expected": "64"}),
-        "script.so": Text("not-elf", {"offset": "0", "found": b"INPUT ".hex(" ")}),
+        "zeros.so": Text("not-elf", {"offset": "0", "found": bytes(6).hex(" ")}),
     }
 
 
@@ -196,3 +197,55 @@ def test_progress_counts_files(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     observe_packages([tmp_path], lambda done, total: told.append((done, total)))
     assert told == [(0, 2), (1, 2)]
+
+
+# --- what pip, setuptools and the path leave behind --------------------------------------------------------------------
+
+
+def test_what_pip_moved_aside_is_not_installed(tmp_path: Path) -> None:
+    install(tmp_path, Package("torch", "2.8.0", libraries={"torch/lib/libtorch_cuda.so": NO_GPU}))
+    install(tmp_path, Package("aside", "2.4.1", libraries={"~orch/lib/libtorch_cuda.so": OLD}))
+    (tmp_path / "aside-2.4.1.dist-info").rename(tmp_path / "~orch-2.4.1.dist-info")
+    metadata = tmp_path / "~orch-2.4.1.dist-info" / "METADATA"
+    metadata.write_text(metadata.read_text().replace("aside", "torch"))
+    installed = observe_packages([tmp_path])
+    assert [str(d) for d in installed.distributions] == ["torch 2.8.0"]
+    assert owners(installed) == {"torch": ["torch/lib/libtorch_cuda.so"]}
+
+
+def test_libraries_of_a_shadowed_package_are_not_its_own(tmp_path: Path) -> None:
+    first, second = tmp_path / "venv", tmp_path / "system"
+    install(first, Package("torch", "2.8.0", libraries={"torch/lib/libtorch_cuda.so": NO_GPU}))
+    install(second, Package("torch", "2.4.1", libraries={"torch/lib/libtorch_cuda_old.so": OLD}))
+    assert owners(observe_packages([first, second])) == {"torch": ["torch/lib/libtorch_cuda.so"]}
+
+
+def test_folders_without_a_package_do_not_speak_for_each_other(tmp_path: Path) -> None:
+    for egg in ("good-1.0-py3.11.egg", "bad-1.0-py3.11.egg"):
+        (tmp_path / egg).mkdir()
+        shutil.copyfile(DATA / NO_GPU, tmp_path / egg / "_ext.so")
+    assert owners(observe_packages([tmp_path])) == {
+        "bad-1.0-py3.11.egg (no package)": ["bad-1.0-py3.11.egg/_ext.so"],
+        "good-1.0-py3.11.egg (no package)": ["good-1.0-py3.11.egg/_ext.so"],
+    }
+
+
+@pytest.mark.parametrize("way", ["editable", "egg-link"])
+def test_a_package_installed_in_place_is_read_where_it_lies(tmp_path: Path, way: str) -> None:
+    """``pip install -e`` and ``setup.py develop``: how extensions with kernels of their own are mostly installed."""
+    site, source = tmp_path / "site", tmp_path / "my source"
+    for folder in (source / "mmdet3d" / "ops", source / "build" / "lib" / "mmdet3d"):
+        folder.mkdir(parents=True)
+        shutil.copyfile(DATA / OLD, folder / "_ext.so")
+    if way == "editable":
+        install(site, Package("mmdet3d", "1.0"))
+        told = {"url": source.as_uri(), "dir_info": {"editable": True}}
+        (site / "mmdet3d-1.0.dist-info" / "direct_url.json").write_text(json.dumps(told))
+    else:
+        site.mkdir()
+        (site / "mmdet3d.egg-link").write_text(f"{source}\n.")
+        (source / "mmdet3d.egg-info").mkdir()
+        (source / "mmdet3d.egg-info" / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: mmdet3d\nVersion: 1.0\n")
+    installed = observe_packages([site])
+    assert [str(d) for d in installed.distributions] == ["mmdet3d 1.0"]
+    assert owners(installed) == {"mmdet3d": [str(source / "mmdet3d" / "ops" / "_ext.so")]}

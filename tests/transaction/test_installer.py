@@ -74,6 +74,11 @@ def test_what_can_stay_stays(live: Path) -> None:
     assert [(c.name, c.current, c.wanted) for c in changes] == [("demo", "1", "2")]
 
 
+def test_versions_that_no_standard_knows_are_no_preference(live: Path) -> None:
+    """Debian installs distro-info 1.1build1; uv would refuse the whole list for it."""
+    assert [c.wanted for c in resolve(python_of(live), ["demo==2"], {"distro-info": "1.1build1"}).changes] == ["2"]
+
+
 def test_without_a_preference_the_newest_is_taken(live: Path) -> None:
     changes = resolve(python_of(live), ["demo", "owner"], {}).changes
     assert [(c.name, c.current, c.wanted) for c in changes] == [("demo", None, "3"), ("owner", None, "2")]

@@ -274,3 +274,10 @@ def test_scripts_and_path_files_with_the_clones_path_are_leaks(clone: Path) -> N
 def test_the_path_of_the_live_environment_is_no_leak(plain: Path, clone: Path) -> None:
     (clone / "bin/old").write_text(f"#!{plain}/bin/python\n", "utf-8")
     assert shared_path_leaks(clone) == ()
+
+
+def test_compiled_code_that_an_import_leaves_is_no_change(plain: Path) -> None:
+    before = fingerprint(plain)
+    (plain / "__pycache__").mkdir(exist_ok=True)
+    (plain / "__pycache__" / "new.cpython-311.pyc").write_bytes(b"x")
+    assert fingerprint(plain) == before

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from archfit.binary.library import read_library
+from archfit.child import run_child
 from archfit.model import Distribution, Environment, Evidence, Interpreter, Known, Proof
 from archfit.verify import levels
 
@@ -77,3 +78,13 @@ def test_without_torch_the_reason_is_torch(world: World, diagnosis: MakeDiagnosi
     found = load_probe(levels.verify(diagnosis(env=env), "import"))
     assert found.status is Proof.FAILED
     assert "No module named 'torch'" in str(found.reason)
+
+
+def test_a_library_for_something_that_is_not_here_does_not_count(world: World) -> None:
+    """torchaudio 2.1 to 2.8 has one for each FFmpeg; none of them loads where there is no FFmpeg, and all is well."""
+    env = world("torch_old")
+    path = env.root / "mine/_ffmpeg.so"
+    path.write_bytes((DATA / "libextension.so").read_bytes().replace(b"libtorch_cpu.so", b"libavutil_58.so"))
+    told = run_child(env.python, "load_libraries.py", [str(path)], timeout_s=60)
+    assert isinstance(told, Known)
+    assert told.value["failed"] is None

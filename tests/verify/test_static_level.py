@@ -123,3 +123,12 @@ def test_the_static_level_starts_no_child(
     monkeypatch.setattr("archfit.verify.levels.run_child", None)
     found = verify(diagnosis(Outcome("torch", State.PASSED), env=environment(demo="1/0")), "static")
     assert found.passed
+
+
+@pytest.mark.parametrize("state", [State.UNDECIDED, State.CRASHED])
+def test_what_could_be_judged_before_must_be_judged_after(diagnosis: MakeDiagnosis, state: State) -> None:
+    """A library that arrived cut off is no reason to go live."""
+    before = diagnosis(Outcome("torch-arch", State.FOUND), Outcome("gpu", State.UNDECIDED))
+    after = diagnosis(Outcome("torch-arch", state, (), SAID), Outcome("gpu", State.UNDECIDED))
+    found = verify(after, "static", before=before)
+    assert [e.status for e in found.evidence] == [Proof.FAILED, Proof.SKIPPED]

@@ -42,6 +42,8 @@ def read_library(path: Path, name: str | None = None) -> Library:
 
 
 def _parse_library(read: Read, name: str, size_bytes: int) -> Library:
+    if _is_foreign(read(0, 6)):
+        return Library(name, size_bytes, (), ())
     sections = parse_sections(read)
     counts = Counter(containers(read, sections))
     return Library(
@@ -50,6 +52,12 @@ def _parse_library(read: Read, name: str, size_bytes: int) -> Library:
         needed=parse_needed(read, sections),
         containers=tuple(Container(*key, count) for key, count in counts.items()),
     )
+
+
+def _is_foreign(start: bytes) -> bool:
+    """A shared object of another machine class (32-bit), or a linker's script: read, and without GPU code by nature."""
+    other_class = start[:4] == b"\x7fELF" and start[4:6] != b"\x02\x01" and len(start) == 6
+    return other_class or start.startswith((b"INPUT", b"GROUP", b"/* GNU"))
 
 
 def containers(read: Read, sections: tuple[Section, ...]) -> Iterator[tuple[tuple[CodeObject, ...], bool]]:

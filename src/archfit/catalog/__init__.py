@@ -250,6 +250,11 @@ class Catalog:
         fits = [row["branch"] for row in branches if cuda and CudaVersion.parse(row["cuda"]) >= cuda]
         return DriverRelease.parse(str(min(fits))) if fits else None
 
+    def cuda_of_ptx(self, isa: str) -> CudaVersion | None:
+        """The oldest CUDA release whose drivers compile PTX of this ISA version."""
+        wanted = tuple(map(int, isa.split(".")))
+        return next((t.cuda for t in self.toolkits if tuple(map(int, t.ptx_isa.split("."))) >= wanted), None)
+
     def cuda_of_driver(self, release: DriverRelease) -> CudaVersion | None:
         """The newest CUDA that a driver branch knows."""
         rows = [row for row in _load_json("toolkits.json")["branches"] if row["branch"] <= release.branch]

@@ -12,7 +12,7 @@ def check_driver_for_gpu(env: Environment, catalog: Catalog) -> Outcome:
     if (missing := _without_driver("driver-for-gpu", env)) is not None:
         return missing
     driver = _driver(env)
-    findings = [f for gpu in env.devices if (f := _judge(env, catalog, gpu, driver))]
+    findings = [f for gpu in _each_gpu(env) if (f := _judge(env, catalog, gpu, driver))]
     if findings:
         return found("driver-for-gpu", *findings)
     return passed("driver-for-gpu", "driver-for-gpu", driver=driver.release, source=driver.source)
@@ -28,7 +28,7 @@ def check_driver_for_build(env: Environment, catalog: Catalog) -> Outcome:
     needed = catalog.min_driver_for_cuda(cuda)
     if needed is None:
         return undecided("driver-for-build", "cuda-not-in-catalog", cuda=cuda)
-    if driver.release >= needed:
+    if driver.release >= needed or env.driver_knows(cuda):
         return passed("driver-for-build", "driver-for-build", driver=driver.release, cuda=cuda, needed=needed)
     reason = Text("reason-cuda", {"cuda": str(cuda)})
     values: Values = {"driver": str(driver.release), "needed": str(needed), "reason": reason}
@@ -72,6 +72,12 @@ def _driver(env: Environment) -> Driver:
     if isinstance(env.driver, Unknown):
         raise TypeError("asked for a driver that is not known")
     return env.driver.value
+
+
+def _each_gpu(env: Environment) -> list[Gpu]:
+    """Every product once: two of one capability may have come with different drivers. What the driver lists, it knows."""
+    every = dict.fromkeys(env.gpus.value) if isinstance(env.gpus, Known) else {}
+    return [gpu for gpu in every if not env.listed(gpu)]
 
 
 def _judge(env: Environment, catalog: Catalog, gpu: Gpu, driver: Driver) -> Finding | None:

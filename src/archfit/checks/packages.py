@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
@@ -190,9 +191,15 @@ def _finding(
     return Finding(kind, severity, library.path, values, (targets_fact(library, gpu, coverage),), fix)
 
 
+def _same_minor(requirement: Requirement, torch: Distribution) -> bool:
+    """Patch releases of torch share one ABI: torchvision 0.19.0 (torch==2.4.0) runs on 2.4.1, measured 2026-11-23."""
+    minor = re.match(r"\d+\.\d+(?=\.)(?!.*(dev|a\d|rc))", torch.version)
+    return bool(minor) and any(re.fullmatch(rf"{minor[0]}\.\d+", s.version) for s in requirement.specifier if minor)
+
+
 def _mismatch(env: Environment, dist: Distribution, requirement: Requirement, torch: Distribution) -> Finding:
     values = {"package": str(dist), "wants": str(requirement), "version": torch.version}
     fact = Fact(f"{dist.name} METADATA", Text("requires", values))
-    if dist.name in _COMPANIONS:
-        return Finding("torch-family-mismatch", Severity.ERROR, str(dist), values, (fact,), env.command("upgrade"))
+    if dist.name in _COMPANIONS and not _same_minor(requirement, torch):
+        return Finding("torch-family-mismatch", Severity.ERROR, str(dist), values, (fact,), env.cure)
     return Finding("requirement-unmet", Severity.WARNING, str(dist), values, (fact,))

@@ -37,10 +37,12 @@ def check_torch(env: Environment, _: Catalog) -> Outcome:
         return undecided("torch", "torch-elsewhere", version=torch.version)
     if any(library.name.startswith("libtorch_hip") for library in torch.libraries):
         return _other_vendor(env, torch)
+    if isinstance(env.torch_cuda, Known):  # a CUDA build whose libraries lie elsewhere: Nix, a distribution's package
+        return undecided("torch", "torch-elsewhere", version=torch.version)
     values = {"version": torch.version, "count": str(len(torch.libraries))}
     fact = Fact("torch/lib", Text("no-torch-cuda", values))
     severity = Severity.ERROR if env.devices else Severity.INFO
-    finding = Finding("cpu-only-build", severity, f"torch {torch.version}", values, (fact,), env.command("upgrade"))
+    finding = Finding("cpu-only-build", severity, f"torch {torch.version}", values, (fact,), env.cure)
     return found("torch", finding)
 
 
@@ -50,9 +52,7 @@ def _other_vendor(env: Environment, torch: Distribution) -> Outcome:
         return not_applicable("torch", "torch-rocm", version=torch.version)
     values = {"version": torch.version, "gpu": env.devices[0].name}
     fact = Fact("torch/lib/libtorch_hip.so", Text("torch-rocm", values))
-    finding = Finding(
-        "other-vendor-build", Severity.ERROR, f"torch {torch.version}", values, (fact,), env.command("upgrade")
-    )
+    finding = Finding("other-vendor-build", Severity.ERROR, f"torch {torch.version}", values, (fact,), env.cure)
     return found("torch", finding)
 
 
@@ -109,6 +109,8 @@ def jit_finding(
     """Only PTX can serve: an error where the driver is known to be too old for it, else worth knowing."""
     isa = coverage.ptx_isa or "?"
     needed = catalog.driver_for_ptx(isa) if coverage.ptx_isa else None
+    cuda = catalog.cuda_of_ptx(isa) if coverage.ptx_isa else None
+    able = cuda is not None and env.driver_knows(cuda)
     values = {
         "package": subject,
         "library": library.name,
@@ -117,7 +119,7 @@ def jit_finding(
         "needed": str(needed or "?"),
     }
     evidence = (targets_fact(library, gpu, coverage),)
-    if needed and isinstance(env.driver, Known) and env.driver.value.release < needed:
+    if needed and not able and isinstance(env.driver, Known) and env.driver.value.release < needed:
         values["driver"] = str(env.driver.value.release)
         return Finding("ptx-toolchain", Severity.ERROR, library.path, values, evidence, env.command("plan"))
     return Finding("jit-only", Severity.INFO, library.path, values, evidence)
@@ -161,7 +163,7 @@ def _missing(
         Fact(gpu.source, Text("gpu-seen", {"name": gpu.name, "capability": str(gpu.capability)})),
         targets_fact(main, gpu, coverage),
     )
-    return Finding(finding_id, Severity.ERROR, main.path, values, evidence, env.command("upgrade"))
+    return Finding(finding_id, Severity.ERROR, main.path, values, evidence, env.cure)
 
 
 def _partial(torch: Distribution, library: Library, gpu: Gpu, coverage: Coverage) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import TypedDict
 
@@ -45,10 +46,12 @@ def upgrade_option(situation: Situation, build: Build) -> Option:
 def align_option(situation: Situation) -> Option | None:
     """Torch is fine, its companions are of another release: bring them in step."""
     release = situation.catalog.releases.get(situation.torch_release or "")
-    if release is None:
-        return None
+    if release is None or re.search(r"dev|a\d|rc", situation.torch.version if situation.torch else ""):
+        return None  # a nightly of 2.9.0 is not 2.9.0: nothing that was released belongs to it
     offered = {"torchvision": release.torchvision, "torchaudio": release.torchaudio}
     specs = {name: offered[name][-1] for name in situation.companions if offered[name]}
+    if not specs:
+        return None
     why = (Text("family-row", {"torch": release.torch}),)
     local = (situation.torch.version if situation.torch else "").partition("+")[2]
     index = f"{TORCH_INDEX}/{local}" if local.startswith("cu") else None
@@ -107,8 +110,9 @@ def rebuild_option(situation: Situation, lacking: list[Distribution]) -> Option:
         summary=Text("rebuild", {"packages": names, "arch_list": arch_list}),
         steps=tuple(Step("rebuild", d.name, d.version, d.version, None, why) for d in lacking),
         risks=(Text("risk-rebuild"),),
-        pip=tuple(rebuild_command(situation, d, uv=False) for d in lacking),
-        uv=tuple(rebuild_command(situation, d, uv=True) for d in lacking),
+        # what belongs to no package has no version, and no installer can bring it
+        pip=tuple(rebuild_command(situation, d, uv=False) for d in lacking if d.version),
+        uv=tuple(rebuild_command(situation, d, uv=True) for d in lacking if d.version),
     )
 
 

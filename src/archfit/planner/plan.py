@@ -135,7 +135,8 @@ def _source_toolkit(situation: Situation) -> Toolkit | None:
 
 
 def _fits(situation: Situation, toolkit: Toolkit) -> bool:
-    loads = situation.driver is None or situation.driver_unfit or situation.driver >= toolkit.min_driver
+    free = situation.driver is None or situation.driver_unfit or situation.driver >= toolkit.min_driver
+    loads = free or situation.environment.driver_knows(toolkit.cuda)
     return loads and all(situation.catalog.can_target(toolkit, c) for c in situation.capabilities)
 
 

@@ -67,7 +67,9 @@ def _blocked_by_driver(situation: Situation) -> list[Rejected]:
             blocked.setdefault(needed, {})[build.variant] = f"torch {build.torch}+{build.variant}"
     for variant in situation.catalog.nightlies[-1].variants:
         toolkit = situation.catalog.toolkit(CudaVersion.parse(variant))
-        if toolkit and situation.driver < toolkit.min_driver and _why_not(situation, toolkit) is None:
+        blocks = toolkit and situation.driver < toolkit.min_driver
+        blocks = blocks and not situation.environment.driver_knows(CudaVersion.parse(variant))
+        if toolkit and blocks and _why_not(situation, toolkit) is None:
             blocked.setdefault(toolkit.min_driver, {})[f"nightly/{variant}"] = f"nightly/{variant}"
     return [
         Rejected(

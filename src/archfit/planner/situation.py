@@ -80,8 +80,11 @@ class Situation:
         """True if the driver is known not to serve one of the GPUs, whatever torch is installed."""
         if self.driver is None:
             return False
-        too_old = self.driver_floor is not None and self.driver < self.driver_floor
-        return too_old or (self.driver_ceiling is not None and self.driver.branch > self.driver_ceiling)
+        strangers = [gpu for gpu in self.gpus if not self.environment.listed(gpu)]
+        floors = [floor for gpu in strangers if (floor := self.catalog.first_driver_for(gpu))]
+        rows = [row for gpu in strangers if (row := self.catalog.generations.get(gpu.capability))]
+        too_old = any(self.driver < floor for floor in floors)
+        return too_old or any(row.last_branch is not None and self.driver.branch > row.last_branch for row in rows)
 
     def driver_for(self, build: Build) -> DriverRelease | None:
         """The oldest driver that loads this build and knows every GPU."""
@@ -104,8 +107,10 @@ class Situation:
 
     def loads(self, build: Build) -> bool:
         """Is the driver new enough for this build? Yes where the driver is not known, or must be changed anyway."""
-        needed = self.driver_for(build)
-        return self.driver is None or self.driver_unfit or needed is None or self.driver >= needed
+        if self.driver is None or self.driver_unfit or build.cuda is None:
+            return True
+        needed = self.catalog.min_driver_for_cuda(build.cuda)
+        return needed is None or self.driver >= needed or self.environment.driver_knows(build.cuda)
 
 
 def situation_of(diagnosis: Diagnosis, catalog: Catalog, python_tag: str | None, platform: str | None) -> Situation:

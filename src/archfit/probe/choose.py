@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ def choose_target(spec: str | None, environ: Mapping[str, str]) -> Choice:
 
     """
     if spec is not None:
-        return _from_path(Path(spec).expanduser(), "named")
+        return _from_path(expand(spec), "named")
     for variable in ("VIRTUAL_ENV", "CONDA_PREFIX"):
         if environ.get(variable):
             return _from_path(Path(environ[variable]), variable)
@@ -37,6 +38,14 @@ def choose_target(spec: str | None, environ: Mapping[str, str]) -> Choice:
         if found := shutil.which(name, path=environ.get("PATH")):
             return _from_path(Path(found), "PATH")
     raise UsageError("target-none")
+
+
+def expand(spec: str) -> Path:
+    """A path as a shell would read it; the home of nobody is a folder of that name, which is not there."""
+    try:
+        return Path(spec).expanduser()
+    except RuntimeError:
+        return Path(spec)
 
 
 def _from_path(path: Path, reason: str) -> Choice:
@@ -64,7 +73,8 @@ def _from_folder(folder: Path, reason: str) -> Choice:
 
 
 def _from_interpreter(python: Path, reason: str) -> Choice:
-    if not os.access(python, os.X_OK):
+    # Only what is called like a Python is run: a script that was named by mistake would do its work.
+    if not os.access(python, os.X_OK) or not re.match(r"(python|pypy)", python.name, re.IGNORECASE):
         raise UsageError("target-not-python", path=python)
     root = python.parent.parent if python.parent.name in ("bin", "Scripts") else python.parent
     return Choice(root, python, reason)

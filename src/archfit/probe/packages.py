@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import Distribution as Metadata
 from importlib.metadata import distributions
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from packaging.utils import canonicalize_name
 
@@ -44,32 +46,70 @@ class _Found:
 def observe_packages(site_dirs: Sequence[Path], progress: Progress | None = None) -> Installed:
     """List what is installed in these folders and read all shared objects in them; a file is read once."""
     found: dict[str, _Found] = {}
-    files: list[tuple[Path, Path, str]] = []
+    files: list[tuple[str, Path, str]] = []
     for site in site_dirs:
-        owners = _read_metadata(site, found)
+        shadowed = frozenset(found)  # a folder earlier on the path has these: Python never loads the ones in here
+        owners, developed = _read_metadata(site, found)
         tops = {name: d.name for d in found.values() for name in (d.name.replace("-", "_"), *d.import_names)}
         for path in _walk(site):
             name = path.relative_to(site).as_posix()
             # conda's packages and old installers list no files: then the top folder tells, torchvision.libs included
-            files.append((site, path, owners.get(name) or tops.get(re.split(r"[/.]", name)[0], _UNOWNED)))
+            owner = owners.get(name) or tops.get(re.split(r"[/.]", name)[0]) or _unowned(name)
+            if owner not in shadowed:
+                files.append((name, path, owner))
+        for folder, owner in developed:
+            files += [(str(path), path, owner) for path in _walk_developed(folder, found[owner])]
     files += _conda_libraries(site_dirs)
     unreadable = _read_all(files, found, progress)
     rows = (Distribution(f.name, f.version, f.requires, f.import_names, tuple(f.libraries)) for f in found.values())
     return Installed(tuple(sorted(rows, key=lambda d: d.name)), tuple(unreadable))
 
 
-def _read_metadata(site: Path, found: dict[str, _Found]) -> dict[str, str]:
-    """Add the distributions of one folder to `found` (the first on the path wins); returns the owner of each file."""
+def _read_metadata(site: Path, found: dict[str, _Found]) -> tuple[dict[str, str], list[tuple[Path, str]]]:
+    """Add the distributions of one folder to `found` (the first on the path wins).
+
+    Returns the owner of each file, and the source folders of what is installed in place (``pip install -e``).
+    """
     owners: dict[str, str] = {}
-    for metadata in distributions(path=[str(site)]):
+    developed: list[tuple[Path, str]] = []
+    links = [Path(link.read_text("utf-8", "replace").partition("\n")[0].strip()) for link in site.glob("*.egg-link")]
+    for metadata in distributions(path=[str(site), *map(str, links)]):
+        place = Path(str(metadata.locate_file("")))
+        if getattr(metadata, "_path", place).name.startswith("~"):
+            continue  # what pip moved aside and left behind
         if "Name" not in metadata.metadata:
             continue
         name = canonicalize_name(metadata.metadata["Name"])
         paths = [quoted or plain for quoted, plain in _RECORD_PATH.findall(metadata.read_text("RECORD") or "")]
         owners.update(dict.fromkeys(paths, name))
         if name not in found:
+            source = place if place in links else _editable_folder(metadata.read_text("direct_url.json"))
+            developed += [(source, name)] if source else []
             found[name] = _Found(name, metadata.version, tuple(metadata.requires or ()), _import_names(metadata, paths))
-    return owners
+    return owners, developed
+
+
+def _editable_folder(direct_url: str | None) -> Path | None:
+    """Where the sources of an editable install lie (PEP 610); None for every other install."""
+    try:
+        told = json.loads(direct_url or "{}")
+        editable = told.get("dir_info", {}).get("editable")
+        return Path(unquote(urlsplit(told["url"]).path)) if editable else None
+    except (AttributeError, KeyError, ValueError):
+        return None
+
+
+def _walk_developed(folder: Path, owner: _Found) -> list[Path]:
+    """The shared objects of the packages below a source folder; never those of its build folders."""
+    tops = dict.fromkeys((owner.name.replace("-", "_"), *owner.import_names))
+    inside = [path for top in tops for base in (folder, folder / "src") for path in _walk(base / top)]
+    return inside + sorted(path for path in folder.glob("*.so") if path.name.partition(".")[0] in tops)
+
+
+def _unowned(name: str) -> str:
+    """Each folder for itself: one that runs must not speak for one that does not."""
+    top, slash, _ = name.partition("/")
+    return f"{top} {_UNOWNED}" if slash else _UNOWNED
 
 
 def _import_names(metadata: Metadata, paths: list[str]) -> tuple[str, ...]:
@@ -83,16 +123,18 @@ def _import_names(metadata: Metadata, paths: list[str]) -> tuple[str, ...]:
 
 def _walk(site: Path) -> list[Path]:
     """Every shared object below `site`, symbolic links to folders not followed."""
-    return sorted(
-        Path(folder, name) for folder, _, names in os.walk(site) for name in names if _SHARED_OBJECT.search(name)
-    )
+    found = []
+    for folder, folders, names in os.walk(site):
+        folders[:] = [name for name in folders if not name.startswith("~")]  # left behind by pip, never imported
+        found += [Path(folder, name) for name in names if _SHARED_OBJECT.search(name)]
+    return sorted(found)
 
 
-def _conda_libraries(site_dirs: Sequence[Path]) -> list[tuple[Path, Path, str]]:
+def _conda_libraries(site_dirs: Sequence[Path]) -> list[tuple[str, Path, str]]:
     """Conda keeps torch's libraries in the prefix's own ``lib``."""
     prefixes = {site.parents[2] for site in site_dirs if len(site.parents) > 2}
     return [
-        (prefix, path, "torch")
+        (path.relative_to(prefix).as_posix(), path, "torch")
         for prefix in sorted(prefixes)
         if (prefix / "conda-meta").is_dir()
         for pattern in ("libtorch*.so*", "libc10*.so*")
@@ -101,14 +143,13 @@ def _conda_libraries(site_dirs: Sequence[Path]) -> list[tuple[Path, Path, str]]:
 
 
 def _read_all(
-    files: list[tuple[Path, Path, str]], found: dict[str, _Found], progress: Progress | None
+    files: list[tuple[str, Path, str]], found: dict[str, _Found], progress: Progress | None
 ) -> list[tuple[str, Text]]:
     unreadable: list[tuple[str, Text]] = []
     seen: set[tuple[int, int]] = set()
-    for index, (site, path, owner) in enumerate(files):
+    for index, (name, path, owner) in enumerate(files):
         if progress:
             progress(index, len(files))
-        name = path.relative_to(site).as_posix()
         try:
             status = path.stat()
             if (status.st_dev, status.st_ino) in seen:

@@ -221,8 +221,8 @@ class Screen:
 
     def _commands(self, option: Option, plan: Plan, *, archfit: bool) -> None:
         archfit = archfit and option.kind in ("upgrade", "nightly")
-        if archfit:
-            self._command(plan.environment.command("upgrade"), self.messages.ui("archfit-does"))
+        if archfit and plan.environment.cure == plan.environment.command("upgrade"):
+            self._command(plan.environment.cure, self.messages.ui("archfit-does"))
         labels = dict.fromkeys([*option.pip, *option.uv])
         for line in labels:
             self._command(line, self.messages.ui("by-hand") if archfit else None)

@@ -7,6 +7,7 @@ not touch it. Prints one line of JSON.
 import ctypes
 import json
 import os
+import re
 import sys
 import time
 
@@ -24,6 +25,9 @@ for path in sys.argv[1:]:
     try:
         ctypes.CDLL(path, mode=os.RTLD_NOW)
     except OSError as error:
+        absent = re.match(r"(\S+): cannot open shared object file", str(error))
+        if absent and not re.match("lib(torch|c10|cu|nv|nccl)", absent.group(1)):
+            continue  # made for something that need not be here: torchaudio has a library for each FFmpeg
         result["failed"], result["error"] = os.path.basename(path), str(error)
 result["seconds"] = round(time.time() - started, 3)
 os.write(answer, (json.dumps(result) + "\n").encode())

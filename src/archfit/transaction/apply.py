@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from archfit.errors import ApplyError, ArchfitError, Interrupted, RestoreError
+from archfit.errors import ApplyError, ArchfitError, Interrupted, ObserveError, RestoreError
 from archfit.model import History, StateRecord, Verification
 from archfit.transaction.exchange import exchange, repair, uninterrupted
 from archfit.transaction.journal import Journal, read_history
@@ -142,8 +142,11 @@ def roll_back(root: Path, state: int | None) -> History:
 def unfinished(root: Path) -> str | None:
     """The number of a change that was cut off half-way, for the doctor; None if all is settled."""
     journal = Journal(root.resolve())
-    opened = journal.unfinished()
-    return str(opened["id"]) if opened and not journal.held() else None
+    try:
+        opened = journal.unfinished()
+        return str(opened["id"]) if opened and not journal.held() else None
+    except OSError as error:
+        raise ObserveError("journal-unreadable", path=journal.path, cause=_cause(error)) from error
 
 
 def recover(root: Path) -> bool:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from packaging.version import InvalidVersion, Version
+
 from archfit.errors import ApplyError, ObserveError
 from archfit.model import LockedPackage
 
@@ -57,8 +59,10 @@ def resolve(
     with tempfile.TemporaryDirectory(prefix="archfit-") as scratch:
         wishes, lock = Path(scratch, "wishes.txt"), Path(scratch, "pylock.toml")
         wishes.write_text("\n".join(specs) + "\n", "utf-8")
-        if installed:  # uv reads what it is about to overwrite as preferences, and an empty list as a mistake
-            lock.write_text(_preferences(installed), "utf-8")
+        # uv refuses a file with a version that no standard knows, such as Debian's 1.1build1
+        known = {name: version for name, version in installed.items() if _is_version(version)}
+        if known:  # uv reads what it is about to overwrite as preferences, and an empty list as a mistake
+            lock.write_text(_preferences(known), "utf-8")
         command = ["pip", "compile", str(wishes), "--python", str(python), "--format", "pylock.toml", "-o", str(lock)]
         command += ["--quiet", "--no-header", *(["--index-url", index] if index else [])]
         command += ["--prerelease", "allow", "--upgrade"] if prerelease else []
@@ -133,6 +137,14 @@ def _run(arguments: Sequence[str], *, talk: bool = False) -> subprocess.Complete
 def _preferences(installed: Mapping[str, str]) -> str:
     rows = (f'[[packages]]\nname = "{name}"\nversion = "{version}"\n' for name, version in sorted(installed.items()))
     return 'lock-version = "1.0"\ncreated-by = "archfit"\n' + "".join(rows)
+
+
+def _is_version(text: str) -> bool:
+    try:
+        Version(text)
+    except InvalidVersion:
+        return False
+    return True
 
 
 def _changes(

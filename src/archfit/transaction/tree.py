@@ -58,7 +58,8 @@ def _link(source: str, copy: Path) -> None:
 def fingerprint(root: Path) -> str:
     """A hash over path, mode, size, time and link text of everything below `root`; contents are not read.
 
-    A file that is replaced or written to changes it. Times of folders are left out: a folder is what is in it.
+    A file that is replaced or written to changes it. Times of folders are left out: a folder is what is in it; so is
+    compiled code in ``__pycache__``, which Python makes again.
     """
     digest = hashlib.blake2b(digest_size=16)
     for line in _describe(root, ""):
@@ -74,6 +75,8 @@ def _describe(folder: Path, prefix: str) -> Iterator[bytes]:
         if entry.is_symlink():
             yield os.fsencode(f"l {name} {os.readlink(entry.path)}\0")  # noqa: PTH115
         elif entry.is_dir():
+            if entry.name == "__pycache__":
+                continue  # whoever imports something meanwhile writes there; Python makes it anew
             yield os.fsencode(f"d {name} {entry.stat(follow_symlinks=False).st_mode:o}\0")
             yield from _describe(Path(entry.path), name + "/")
         else:

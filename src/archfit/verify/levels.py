@@ -32,6 +32,8 @@ _MUST_BE_SOLVED = frozenset(
     {"torch-missing", "cpu-only-build", "other-vendor-build", "arch-missing-torch", "arch-dropped-torch"}
 )
 
+_DECIDED = (State.PASSED, State.FOUND)
+
 OnProbe = Callable[[str, int, int], None]
 """Told the probe that begins, how many are done, and how many there are."""
 
@@ -59,19 +61,23 @@ def verify(
 
 def _static(diagnosis: Diagnosis, before: Diagnosis | None) -> Iterator[Evidence]:
     known = {(f.id, f.subject) for f in before.findings} if before else set()
+    decided = {o.check for o in before.outcomes if o.state in _DECIDED} if before else set()
     for outcome in diagnosis.outcomes:
         errors = [f for f in outcome.findings if f.severity is Severity.ERROR]
         if not errors:
-            yield _settled(outcome)
+            yield _settled(outcome, lost=outcome.check in decided)
         for finding in errors:
             old = (finding.id, finding.subject) in known and finding.id not in _MUST_BE_SOLVED
             yield _failed(finding, old=old)
 
 
-def _settled(outcome: Outcome) -> Evidence:
+def _settled(outcome: Outcome, *, lost: bool) -> Evidence:
+    """`lost`: the question could be answered for the environment that this one is to replace."""
     probe = f"static:{outcome.check}"
-    if outcome.state in (State.PASSED, State.FOUND):
+    if outcome.state in _DECIDED:
         return Evidence(probe, Proof.PASSED, reason=outcome.reason)
+    if lost and outcome.state in (State.UNDECIDED, State.CRASHED):
+        return Evidence(probe, Proof.FAILED, reason=outcome.reason)
     return Evidence(probe, Proof.SKIPPED, reason=outcome.reason)
 
 

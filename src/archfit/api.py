@@ -96,13 +96,15 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What an upgrade did: the diagnosis before and after, the evidence, and the history with the new state."""
+    """What an upgrade did: the diagnosis before and after, the evidence, the history with the new state,
+    and where the record is (None: it could not be written).
+    """
 
     prepared: Prepared
     after: Diagnosis
     verification: Verification
     history: History
-    record: Path
+    record: Path | None
 
 
 def doctor(wish: Wish, on_read: OnRead | None = None) -> Diagnosis:
@@ -234,8 +236,12 @@ def upgrade(
     story, proof = apply(env.root, change, on_step)
     number = story.live.id if story.live else 0
     record = Journal(story.root).record_path(number)
-    record.write_text(render_record(prepared, after[0], proof, number), "utf-8")
-    return Receipt(prepared, after[0], proof, read_history(story.root), record)
+    written = True
+    try:
+        record.write_text(render_record(prepared, after[0], proof, number), "utf-8")
+    except OSError:
+        written = False  # the change is live and verified; a full disk must not make it look failed
+    return Receipt(prepared, after[0], proof, read_history(story.root), record if written else None)
 
 
 def rollback(target: str | None, state: int | None = None) -> History:

@@ -165,6 +165,8 @@ def _play(session: Session, scene: Scene, target: Path, driver: str) -> Path:
     _back_and_forth(session, target)
     _headline(session, "demo-history")
     screen.history(api.history(str(target)))
+    if receipt.record is None:
+        raise ApplyError("disk-full", needed="?", free="0", path=target.parent)
     return receipt.record
 
 

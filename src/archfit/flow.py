@@ -79,4 +79,5 @@ def say_done(session: Session, receipt: api.Receipt) -> None:
     after = receipt.history.live.label if receipt.history.live else "-"
     out.print(messages.ui("upgrade-done", target=root, after=after), style="green", soft_wrap=True)
     session.screen.left_over(receipt.prepared.left_over)
-    out.print(messages.ui("upgrade-record", path=receipt.record), soft_wrap=True)
+    said = messages.ui("upgrade-record", path=receipt.record) if receipt.record else messages.ui("no-record")
+    out.print(said, soft_wrap=True)

@@ -224,7 +224,8 @@ class Environment:
 
     def command(self, verb: str) -> str:
         """``archfit upgrade /path --gpu 'RTX 5090'``: the verb for this target with what was pretended."""
-        words = ["archfit", verb, str(self.root)]
+        usual = self.python.parent == self.root / "bin" and self.python.name in ("python", "python3")
+        words = ["archfit", verb, str(self.root if usual or not self.python.is_absolute() else self.python)]
         if verb == "rollback":  # what was pretended does not matter for going back
             return shlex.join(words)
         for gpu in self.devices:

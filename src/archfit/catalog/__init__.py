@@ -237,6 +237,8 @@ class Catalog:
     def min_driver_for_cuda(self, cuda: CudaVersion) -> DriverRelease | None:
         """The oldest driver that loads SASS of this CUDA release (minor-version compatibility)."""
         row = self.toolkit(cuda) or next((t for t in reversed(self.toolkits) if t.cuda.major == cuda.major), None)
+        if row is None and cuda < self.toolkits[0].cuda:
+            row = self.toolkits[0]  # older than every row: a driver for the oldest row loads it, too
         return row.min_driver if row else None
 
     def driver_for_ptx(self, isa: str) -> DriverRelease | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from archfit.arch import ComputeCapability, CudaVersion, Target, Verdict
+from archfit.arch import ComputeCapability, Target, Verdict
 from archfit.catalog import Catalog
 from archfit.checks.outcome import found, not_applicable, passed, undecided
 from archfit.coverage import base_targets_of, judge_library
@@ -180,7 +180,7 @@ def _partial(torch: Distribution, library: Library, gpu: Gpu, coverage: Coverage
 
 def _last_toolkit(catalog: Catalog, device: ComputeCapability) -> str:
     fits = [t.cuda for t in catalog.toolkits if catalog.can_target(t, device)]
-    return str(max(fits, default=CudaVersion(0, 0)))
+    return str(max(fits, default="?"))
 
 
 def _span(capabilities: list[ComputeCapability]) -> str:

@@ -36,6 +36,10 @@ _TORCH_MUST_MOVE = frozenset(
 )
 
 
+# The oldest CUDA that torch's current source was built with in its own nightlies: catalog `builds`, nightlies of 2026-08.
+_OLDEST_SOURCE_CUDA = CudaVersion(12, 6)
+
+
 @dataclass(frozen=True, slots=True)
 class PlanWish:
     """How to choose, and what to pretend about the target: ``cp311``, ``linux_x86_64``."""
@@ -131,7 +135,7 @@ def _nightly_toolkit(situation: Situation) -> Toolkit | None:
 
 
 def _source_toolkit(situation: Situation) -> Toolkit | None:
-    return next((t for t in situation.catalog.toolkits if t.cuda >= CudaVersion(11, 8) and _fits(situation, t)), None)
+    return next((t for t in situation.catalog.toolkits if t.cuda >= _OLDEST_SOURCE_CUDA and _fits(situation, t)), None)
 
 
 def _fits(situation: Situation, toolkit: Toolkit) -> bool:
@@ -147,6 +151,8 @@ def _unsolved(situation: Situation, options: list[Option]) -> tuple[Unsolved, ..
         capabilities = ", ".join(str(c) for c in situation.capabilities)
         values = {"capabilities": capabilities, "python": situation.python_tag, "platform": situation.platform}
         unsolved.append(Unsolved(Text("no-build", values)))
+        if pythons := _other_pythons(situation):
+            unsolved.append(Unsolved(Text("other-python", {"pythons": ", ".join(pythons)})))
     if situation.modules_clash:
         unsolved.append(Unsolved(Text("modules-clash", {"gpus": ", ".join(g.name for g in situation.gpus)})))
     unsolved += [
@@ -160,3 +166,9 @@ def _unsolved(situation: Situation, options: list[Option]) -> tuple[Unsolved, ..
             for d in linked_to_torch(situation)
         ]
     return tuple(unsolved)
+
+
+def _other_pythons(situation: Situation) -> list[str]:
+    """Wheel tags of Pythons for which this platform has a build that serves every GPU, oldest first."""
+    fits = [b for b in situation.catalog.builds if b.platform == situation.platform and b.cuda and situation.serves(b)]
+    return list(dict.fromkeys(tag for build in fits for tag in build.python_tags if not tag.endswith("t")))

@@ -168,10 +168,14 @@ class Screen:
             table.add_column(gpu.capability.sm, no_wrap=True)
         table.add_column("SASS, PTX", overflow="fold", style="dim")
         catalog = load_catalog()
+        toolkit = env.torch_cuda.value if isinstance(env.torch_cuda, Known) else None
         for distribution in env.distributions:
             for library in (lib for lib in distribution.libraries if lib.containers):
                 dispatched = catalog.is_dispatched(library.name)
-                verdicts = [judge_library(library, g.capability, dispatched=dispatched).verdict for g in env.devices]
+                verdicts = [
+                    judge_library(library, g.capability, dispatched=dispatched, toolkit=toolkit).verdict
+                    for g in env.devices
+                ]
                 cells = [Styled(v.value, style=_VERDICT_STYLE[v]) for v in verdicts]
                 table.add_row(library.path, *cells, " ".join(base_targets_of(library)))
         self.out.print(table)

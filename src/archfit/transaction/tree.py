@@ -13,6 +13,8 @@ from pathlib import Path
 
 # The environment's own lock belongs to installers at work in the live tree, not to its copies.
 _NOT_CLONED = frozenset({".lock"})
+# Small files that people and old installers write into: a copy of each keeps the states apart.
+_WRITTEN_IN_PLACE = frozenset({".pth", ".cfg", ".egg-link", ".ini"})
 _AT_FDCWD = -100
 _AT_SYMLINK_NOFOLLOW = 0x100
 _STATX_BTIME = 0x800
@@ -47,6 +49,9 @@ def _clone(source: Path, target: Path, left_out: frozenset[str]) -> None:
 
 
 def _link(source: str, copy: Path) -> None:
+    if copy.suffix in _WRITTEN_IN_PLACE:
+        shutil.copy2(source, copy)
+        return
     try:
         os.link(source, copy)
     except OSError as error:

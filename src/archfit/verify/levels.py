@@ -29,7 +29,14 @@ _NOT_THE_PACKAGE = frozenset({"test", "tests", "docs", "examples", "benchmarks",
 
 # What an upgrade exists to solve; everything else that was wrong before may still be wrong after it.
 _MUST_BE_SOLVED = frozenset(
-    {"torch-missing", "cpu-only-build", "other-vendor-build", "arch-missing-torch", "arch-dropped-torch"}
+    {
+        "torch-missing",
+        "cpu-only-build",
+        "other-vendor-build",
+        "arch-missing-torch",
+        "arch-dropped-torch",
+        "driver-too-old",
+    }
 )
 
 _DECIDED = (State.PASSED, State.FOUND)

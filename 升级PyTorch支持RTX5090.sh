@@ -10,10 +10,14 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 gpu=(--gpu "RTX 5090")
+lang=(--lang zh)
 for word in "$@"; do
-  case "$word" in --gpu | --gpu=*) gpu=() ;; esac
+  case "$word" in
+    --gpu | --gpu=*) gpu=() ;;
+    --lang | --lang=*) lang=() ;;
+  esac
 done
 # 机器里有驱动时，以驱动报告的 GPU 为准。
 if [[ -e /proc/driver/nvidia/version || -e /dev/dxg ]]; then gpu=(); fi
 
-exec "$here/run" upgrade "$@" ${gpu[@]+"${gpu[@]}"} --lang zh
+exec "$here/run" upgrade "$@" ${gpu[@]+"${gpu[@]}"} ${lang[@]+"${lang[@]}"}

@@ -213,7 +213,12 @@ def test_the_refusal_names_the_candidates() -> None:
     assert names.startswith('"RTX PRO 5000 Blackwell" (12.0), "RTX 5000 Ada" (8.9), "Quadro RTX 5000" (7.5)')
 
 
-@pytest.mark.parametrize("name", ["RTX 9999", "Radeon RX 7900", "", "GPU", "sm_120a"])
+@pytest.mark.parametrize(("spec", "capability"), [("RTX5090", "12.0"), ("gtx1080 ti", "6.1"), ("sm_120a", "12.0")])
+def test_what_people_type_is_understood(spec: str, capability: str) -> None:
+    assert str(CATALOG.find_gpu(spec).capability) == capability
+
+
+@pytest.mark.parametrize("name", ["RTX 9999", "Radeon RX 7900", "", "GPU", "sm_120b"])
 def test_an_unknown_name_is_refused(name: str) -> None:
     with pytest.raises(UsageError) as error:
         CATALOG.find_gpu(name)

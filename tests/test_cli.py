@@ -385,16 +385,16 @@ def test_a_failure_of_archfit_itself_leaves_a_log(archfit: Cli, old_env: Path, m
     assert log.read_text("utf-8").rstrip().endswith("RuntimeError: boom")
 
 
-@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit(130)])
-def test_an_interruption_says_nothing_more(
-    archfit: Cli, old_env: Path, monkeypatch: pytest.MonkeyPatch, stop: BaseException
+@pytest.mark.parametrize(("stop", "said"), [(KeyboardInterrupt(), "error: interrupted"), (SystemExit(130), "")])
+def test_an_interruption_says_so_and_nothing_more(
+    archfit: Cli, old_env: Path, monkeypatch: pytest.MonkeyPatch, stop: BaseException, said: str
 ) -> None:
     def interrupt(*_: object) -> None:
         raise stop
 
     monkeypatch.setattr(api, "doctor", interrupt)
     code, out, err = archfit("doctor", old_env)
-    assert (code, out, err.strip()) == (130, "", "")
+    assert (code, out, err.strip()) == (130, "", said)
 
 
 # --- start -----------------------------------------------------------------------------------------------------------

@@ -187,6 +187,9 @@ def test_a_hint_needs_no_more_than_its_error_tells() -> None:
         "driver-first": {"command"},
         "driver-window": {"command"},
         "internal": {"log"},
+        "no-state": {"target"},
+        "nothing-to-apply": {"command"},
+        "plan-undecided": {"command"},
     }
     assert {key: names for key, names in only_hint.items() if names and names != told.get(key)} == {}
 

@@ -10,9 +10,12 @@ def main() -> int:
 
         print(f"archfit {__version__}")
         return 0
-    from archfit.cli import run
+    try:
+        from archfit.cli import run
 
-    return run(sys.argv[1:])
+        return run(sys.argv[1:])
+    except KeyboardInterrupt:  # so early that no language is known yet
+        return 130
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from archfit.model import (
     History,
     Interpreter,
     Known,
+    Library,
     LockedPackage,
     Option,
     Plan,
@@ -124,7 +125,10 @@ def imagine(interpreter: Interpreter, versions: Mapping[str, str], gpus: tuple[s
         python=interpreter.executable,
         chosen="named",
         interpreter=Known(interpreter, "imagined"),
-        distributions=tuple(Distribution(name, version) for name, version in versions.items()),
+        distributions=tuple(
+            Distribution(name, version, libraries=(Library(f"{name}/imagined.so", 0, (), ()),))
+            for name, version in versions.items()
+        ),
         unreadable=(),
         torch_cuda=Unknown("imagined"),
         gpus=Known(tuple(gpu for spec in gpus for gpu in parse_gpus(spec, catalog)), "--gpu"),
@@ -191,7 +195,7 @@ def prepare_upgrade(diagnosis: Diagnosis, plan: Plan) -> Prepared | None:
         values = {name: str(value) for name, value in best.summary.values.items()}
         raise ProblemError(best.summary.key, **values, command=command)
     if best.kind not in ("upgrade", "nightly"):
-        raise ProblemError("nothing-to-apply", kind=best.kind)
+        raise ProblemError("nothing-to-apply", kind=best.kind, command=plan.environment.command("plan"))
     refuse_unfit(plan.environment.root)
     lock = _resolve(plan.environment, best)
     return Prepared(diagnosis, replace(best, requires=_priced(best.requires, lock)), lock, plan.unsolved)

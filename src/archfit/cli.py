@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
-from rich.prompt import Confirm
 
 from archfit import __version__, api
-from archfit.errors import ExitCode, Interrupted, UsageError
+from archfit.errors import ExitCode, UsageError
 from archfit.flow import announce, diagnose, perform_upgrade, say_done, upgrade_document
 from archfit.model import Diagnosis, History, Proof, Status, Verification
 from archfit.report import json_v1, record
@@ -205,7 +204,7 @@ def upgrade(
     session = manner.session()
     with error_door(session):
         manner.check_output(".json")
-        _check_level(level)
+        level = _highest(level)
         diagnosis = diagnose(session, target, pretend.gpu, pretend.driver)
         chosen = (
             api.load_plan(plan, diagnosis.environment)
@@ -220,8 +219,9 @@ def upgrade(
             return int(ExitCode.OK)
         if not manner.as_json:
             announce(session, prepared)
-        if not (dry_run or yes):
-            _confirm(session)
+        if not (dry_run or yes or _confirmed(session)):
+            session.talk.print(session.messages.ui("not-confirmed"))
+            return int(ExitCode.INTERRUPTED)
         receipt = None if dry_run else perform_upgrade(session, prepared, level)
         _answer(
             session,
@@ -304,7 +304,7 @@ def verify(
     session = manner.session()
     with error_door(session):
         manner.check_output(".json")
-        _check_level(level)
+        level = _highest(level)
         diagnosis = diagnose(session, target, pretend.gpu, pretend.driver)
         with session.steps() as (on_step, on_probe):
             on_step("prove")
@@ -360,10 +360,14 @@ def _answer(
     markdown: Callable[[], str] | None = None,
 ) -> None:
     """To the screen or as one document, and into a file if one was named."""
-    if manner.as_json:
-        session.print_text(json_v1.dump(document()))
-    else:
-        show()
+    try:
+        if manner.as_json:
+            session.print_text(json_v1.dump(document()))
+        else:
+            show()
+            session.flush()
+    except BrokenPipeError:
+        session.let_go()  # whoever read us has left; the answer, and so the exit code, stands
     if manner.output:
         renderers = {".json": lambda: json_v1.dump(document()), **({".md": markdown} if markdown else {})}
         session.write(manner.output, renderers)
@@ -376,9 +380,13 @@ def _verify_code(diagnosis: Diagnosis, proof: Verification) -> ExitCode:
     return ExitCode.OK if decided else ExitCode.UNDECIDED
 
 
-def _check_level(level: str) -> None:
-    if level not in api.LEVELS:
-        raise UsageError("level-unknown", spec=level, known=", ".join(api.LEVELS))
+def _highest(levels: str) -> str:
+    """The highest of the levels named, ``static,import``: each contains those below it."""
+    named = [word.strip() for word in levels.split(",")]
+    for word in named:
+        if word not in api.LEVELS:
+            raise UsageError("level-unknown", spec=word, known=", ".join(api.LEVELS))
+    return max(named, key=api.LEVELS.index)
 
 
 def _python_tag(text: str | None) -> str | None:
@@ -409,8 +417,13 @@ def _say_rolled_back(session: Session, story: History) -> None:
     session.screen.out.print(session.messages.ui(key, target=story.root, **words), soft_wrap=True)
 
 
-def _confirm(session: Session) -> None:
+_YES, _NO = frozenset({"y", "yes", "是", "好"}), frozenset({"", "n", "no", "否", "不"})
+
+
+def _confirmed(session: Session) -> bool:
     if not sys.stdin.isatty():
         raise UsageError("needs-yes")
-    if not Confirm.ask(session.messages.ui("upgrade-confirm"), console=session.talk, default=False):
-        raise Interrupted("not-confirmed")
+    question = session.messages.ui("upgrade-confirm")
+    while (answer := session.talk.input(question + " [y/N] ", markup=False).strip().lower()) not in _YES | _NO:
+        pass
+    return answer in _YES

@@ -28,7 +28,9 @@ def announce(session: Session, prepared: api.Prepared) -> None:
     if needs.download_bytes:
         screen.needs(prepared.option)
     screen.left_over(prepared.left_over)
-    screen.out.print(messages.ui("upgrade-safe", target=root), soft_wrap=True)
+    screen.out.print(
+        messages.ui("upgrade-safe", command=prepared.before.environment.command("rollback")), soft_wrap=True
+    )
 
 
 def upgrade_document(session: Session, prepared: api.Prepared, receipt: api.Receipt | None) -> json_v1.Document:

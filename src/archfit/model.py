@@ -421,7 +421,7 @@ class Proof(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One measurement; `seconds` of wall time, texts in `reason` are filled from the texts where it is a `Text`."""
+    """One measurement: `seconds` of wall time; `reason` or `finding` says why it ended as it did."""
 
     probe: str
     status: Proof
@@ -431,6 +431,7 @@ class Evidence:
     device: str = ""
     seconds: float = 0.0
     reason: Text | None = None
+    finding: Finding | None = None
 
 
 @dataclass(frozen=True, slots=True)

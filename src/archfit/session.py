@@ -9,7 +9,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TextIO, cast
@@ -17,7 +17,7 @@ from typing import TextIO, cast
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from archfit.errors import ArchfitError, ExitCode, UsageError
+from archfit.errors import ArchfitError, ExitCode, Interrupted, UsageError
 from archfit.report.messages import Language, Messages, language_of
 from archfit.report.text import Screen
 
@@ -42,6 +42,15 @@ class Session:
         """A document to stdout, as it is."""
         sys.stdout.write(text)
         sys.stdout.flush()
+
+    def flush(self) -> None:
+        """Send what is written so far; a reader that has left shows here."""
+        sys.stdout.flush()
+
+    def let_go(self) -> None:
+        """Write to nobody from here on."""
+        with suppress(OSError, ValueError):  # ValueError: a stdout without a descriptor, as in a test
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def write(self, path: Path, documents: dict[str, Callable[[], str]]) -> None:
         """Write the document that the suffix of `path` asks for, and say so."""
@@ -148,11 +157,11 @@ def error_door(session: Session) -> Iterator[None]:
     except ArchfitError as error:
         session.screen.error(error)
         sys.exit(int(error.exit_code))
-    except KeyboardInterrupt:
-        session.talk.print()
+    except (KeyboardInterrupt, EOFError):
+        session.screen.error(Interrupted("stopped"))
         sys.exit(int(ExitCode.INTERRUPTED))
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us has left
+        session.let_go()
         sys.exit(int(ExitCode.OK))
     except Exception as error:
         log = _write_log()

@@ -58,7 +58,10 @@ def test_the_best_option_whole() -> None:
     assert installs(best) == {"torch": ("2.4.1", "2.8.0"), "torchvision": ("0.19.1", "0.23.0")}
     assert {step.unsafe for step in best.steps} == {True}
     assert best.risks == (Text("risk-weights-only"),)
-    assert best.pip == ("/env/bin/python -m pip install torch==2.8.0 torchvision==0.23.0",)
+    assert best.pip == (
+        "/env/bin/python -m ensurepip --upgrade",  # environments made by uv have no pip
+        "/env/bin/python -m pip install torch==2.8.0 torchvision==0.23.0",
+    )
     assert best.uv == ("uv pip install --python /env/bin/python torch==2.8.0 torchvision==0.23.0",)
 
 
@@ -307,7 +310,7 @@ def test_torch_missing_gets_the_newest() -> None:
 
 def test_a_cpu_build_is_replaced_by_the_same_release() -> None:
     best = plan_of(world(torch("2.8.0+cpu", None), release="580.65.06", cuda=None)).options[0]
-    assert best.pip == ("/env/bin/python -m pip install --force-reinstall torch==2.8.0",)
+    assert best.pip[-1] == "/env/bin/python -m pip install --force-reinstall torch==2.8.0"
     assert best.uv == ("uv pip install --python /env/bin/python --reinstall-package torch torch==2.8.0",)
 
 

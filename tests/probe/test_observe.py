@@ -79,12 +79,18 @@ def test_no_gpu(spec: str, key: str) -> None:
     assert error.value.key == key
 
 
-@pytest.mark.parametrize(
-    ("text", "cuda"), [("570.86.16", (12, 8)), ("550.54.14", (12, 4)), ("580", (13, 0)), ("450.36", (11, 0))]
-)
+@pytest.mark.parametrize(("text", "cuda"), [("570.86.16", (12, 8)), ("550.54.14", (12, 4)), ("450.36", (11, 0))])
 def test_a_driver_to_pretend(text: str, cuda: tuple[int, int]) -> None:
     expected = Driver(DriverRelease.parse(text), CudaVersion(*cuda), None, f"--driver {text}")
     assert parse_driver(text, CATALOG) == expected
+
+
+@pytest.mark.parametrize("text", ["12.4", "580", "", "newest", "570.86.16.1"])
+def test_what_is_no_driver_release(text: str) -> None:
+    """A CUDA version is none; a branch alone does not say whether it is new enough."""
+    with pytest.raises(UsageError) as error:
+        parse_driver(text, CATALOG)
+    assert error.value.key == "driver-unknown"
 
 
 @pytest.mark.parametrize("text", ["new", "12.8.x", "570.86.16.1", "5", "570,86", "570.", "-570"])

@@ -249,3 +249,20 @@ def test_a_package_installed_in_place_is_read_where_it_lies(tmp_path: Path, way:
     installed = observe_packages([site])
     assert [str(d) for d in installed.distributions] == ["mmdet3d 1.0"]
     assert owners(installed) == {"mmdet3d": [str(source / "mmdet3d" / "ops" / "_ext.so")]}
+
+
+# --- what is listed and cannot be looked at --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["deleted", "folder", "pipe"])
+def test_a_listed_library_that_is_no_file_is_told(tmp_path: Path, kind: str) -> None:
+    """Never fine by absence: a torch without its libtorch_cuda.so is not a healthy torch."""
+    site = tmp_path / "site-packages"
+    install(site, TORCH_2_4_1)
+    library = site / "torch/lib/libtorch_cuda.so"
+    library.unlink()
+    if kind == "folder":
+        library.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(library)
+    assert observe_packages([site]).unreadable == (("torch/lib/libtorch_cuda.so", Text("missing")),)

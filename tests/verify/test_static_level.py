@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -34,8 +35,8 @@ def test_every_end_of_a_check_is_evidence(diagnosis: MakeDiagnosis, state: State
 
 def test_an_error_fails(diagnosis: MakeDiagnosis, error: MakeError) -> None:
     found = verify(diagnosis(error("arch-missing-torch")), "static")
-    reason = Text("finding", {"id": "arch-missing-torch", "subject": "torch"})
-    expected = Evidence("static:arch-missing-torch", Proof.FAILED, measured="torch", reason=reason)
+    finding = Finding("arch-missing-torch", Severity.ERROR, "torch", {})
+    expected = Evidence("static:arch-missing-torch", Proof.FAILED, measured="torch", finding=finding)
     assert found == Verification("static", (expected,))
     assert not found.passed
 
@@ -44,7 +45,7 @@ def test_an_error_fails(diagnosis: MakeDiagnosis, error: MakeError) -> None:
 def test_what_is_no_error_does_not_fail(diagnosis: MakeDiagnosis, severity: Severity) -> None:
     finding = Finding("wheel-for-ptx", severity, "torch", {})
     found = verify(diagnosis(Outcome("family", State.FOUND, (finding,))), "static")
-    assert found == Verification("static", (Evidence("static:family", Proof.PASSED),))
+    assert found == Verification("static", (Evidence("static:family", Proof.PASSED, finding=finding),))
 
 
 def test_each_error_of_one_check_is_told(diagnosis: MakeDiagnosis) -> None:
@@ -86,7 +87,8 @@ def test_an_error_that_was_there_before_does_not_count(diagnosis: MakeDiagnosis,
     old = error("arch-missing-extension", "apex")
     found = verify(diagnosis(Outcome("torch", State.PASSED), old), "static", before=diagnosis(old))
     reason = Text("failed-before", {"id": "arch-missing-extension", "subject": "apex"})
-    assert found.evidence[1] == Evidence("static:arch-missing-extension", Proof.SKIPPED, measured="apex", reason=reason)
+    expected = Evidence("static:arch-missing-extension", Proof.SKIPPED, measured="apex", reason=reason)
+    assert found.evidence[1] == replace(expected, finding=old.findings[0])
     assert found.passed
 
 

@@ -282,7 +282,7 @@ class Catalog:
 
         """
         try:
-            capability = ComputeCapability.parse(spec)
+            capability = ComputeCapability.parse(re.sub(r"(?<=\d)[af]$", "", spec))  # sm_120a is code for that GPU
         except ValueError:
             product = self._find_product(spec)
             return Gpu(product.name, product.capability, f'--gpu "{spec}"', product.first_driver)
@@ -323,7 +323,8 @@ _NOISE = frozenset({"nvidia", "geforce", "tesla", "gpu", "graphics", "card", "ge
 
 def _words(name: str) -> frozenset[str]:
     """The words that tell one GPU from another: memory size, form factor and family names do not."""
-    words = re.split(r"[\s()\-_/]+", name.lower())
+    spaced = re.sub(r"(?<![a-z])(rtx|gtx|gt|tesla|quadro)(?=\d)", r"\1 ", name.lower())  # RTX5090
+    words = re.split(r"[\s()\-_/]+", spaced)
     return frozenset(w for w in words if w and w not in _NOISE and not re.fullmatch(r"\d+gb|sxm\d?|pcie|hbm\d\w?", w))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from archfit.catalog import Catalog
 from archfit.checks.outcome import found, passed, undecided
 from archfit.model import Environment, Fact, Finding, Outcome, Severity, State, Text, Unknown
@@ -44,5 +46,27 @@ def check_files(env: Environment, _: Catalog) -> Outcome:
     facts = tuple(Fact(path, cause) for path, cause in env.unreadable)
     first, why = env.unreadable[0]
     values: dict[str, str | Text] = {"count": str(len(env.unreadable)), "first": first, "cause": why}
-    finding = Finding("library-unreadable", Severity.WARNING, first, values, facts)
+    finding = Finding("library-unreadable", Severity.WARNING, first, values, facts, _reinstall(env, first))
     return Outcome("files", State.UNDECIDED, (finding,), Text("files-unreadable", values))
+
+
+def _reinstall(env: Environment, path: str) -> str:
+    """The command that brings back the package a file belongs to; empty where the owner is not known."""
+    top = path.partition("/")[0]
+    owner = next(
+        (d for d in env.distributions if d.version and top in (d.name.replace("-", "_"), *d.import_names)), None
+    )
+    if owner is None:
+        return ""
+    return shlex.join(
+        [
+            "uv",
+            "pip",
+            "install",
+            "--python",
+            str(env.python),
+            "--reinstall-package",
+            owner.name,
+            f"{owner.name}=={owner.version}",
+        ]
+    )

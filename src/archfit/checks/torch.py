@@ -76,7 +76,7 @@ def check_torch_arch(env: Environment, catalog: Catalog) -> Outcome:
 
 def main_library(torch: Distribution) -> Library | None:
     """The library that holds torch's own kernels."""
-    named = [lib for lib in torch.libraries if lib.name.startswith("libtorch_cuda")]
+    named = [lib for lib in torch.libraries if lib.name in _MAIN_LIBRARIES]
     return max(named, key=lambda lib: sum(c.count for c in lib.containers if c.registered), default=None)
 
 

@@ -244,9 +244,13 @@ def _open_only(situation: Situation) -> bool:
 
 
 def _installer(situation: Situation, *, uv: bool) -> str:
-    env = situation.environment
-    python = shlex.quote(str(env.interpreter.value.executable if isinstance(env.interpreter, Known) else env.python))
+    python = _python(situation)
     return f"uv pip install --python {python}" if uv else f"{python} -m pip install"
+
+
+def _python(situation: Situation) -> str:
+    env = situation.environment
+    return shlex.quote(str(env.interpreter.value.executable if isinstance(env.interpreter, Known) else env.python))
 
 
 def _commands(
@@ -256,7 +260,8 @@ def _commands(
     tail = " ".join(specs) + (f" --index-url {index}" if index else "")
     pip_flags = ("--pre --upgrade " if nightly else "") + ("--force-reinstall " if same else "")
     uv_flags = ("--prerelease allow --upgrade " if nightly else "") + ("--reinstall-package torch " if same else "")
+    bring_pip = () if situation.environment.distribution("pip") else (f"{_python(situation)} -m ensurepip --upgrade",)
     return {
-        "pip": (f"{_installer(situation, uv=False)} {pip_flags}{tail}",),
+        "pip": (*bring_pip, f"{_installer(situation, uv=False)} {pip_flags}{tail}"),
         "uv": (f"{_installer(situation, uv=True)} {uv_flags}{tail}",),
     }

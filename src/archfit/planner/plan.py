@@ -7,7 +7,8 @@ from typing import Literal
 
 from archfit.arch import CudaVersion
 from archfit.catalog import Catalog, Toolkit
-from archfit.model import Diagnosis, Known, Option, Plan, Severity, Text, Unsolved
+from archfit.errors import ObserveError
+from archfit.model import Diagnosis, Known, Option, Plan, Severity, State, Text, Unsolved
 from archfit.planner.choose import candidates, select, serving
 from archfit.planner.options import (
     align_option,
@@ -40,6 +41,10 @@ _TORCH_MUST_MOVE = frozenset(
 _OLDEST_SOURCE_CUDA = CudaVersion(12, 6)
 
 
+# Without these answers nobody can say whether anything must be done.
+_DECISIVE = frozenset({"torch", "torch-arch", "extensions", "files"})
+
+
 @dataclass(frozen=True, slots=True)
 class PlanWish:
     """How to choose, and what to pretend about the target: ``cp311``, ``linux_x86_64``."""
@@ -53,12 +58,17 @@ def plan(diagnosis: Diagnosis, catalog: Catalog, wish: PlanWish) -> Plan:
     """All ways out of this diagnosis, best first.
 
     Raises:
-        ObserveError: no GPU is known, or nothing is known about the target's Python.
+        ObserveError: no GPU is known, nothing is known about the target's Python, or the diagnosis is undecided.
 
     """
     situation = situation_of(diagnosis, catalog, wish.python_tag, wish.platform)
     env = diagnosis.environment
     errors = [f for f in diagnosis.findings if f.severity is Severity.ERROR]
+    unseen = [
+        o.check for o in diagnosis.outcomes if o.check in _DECISIVE and o.state in (State.UNDECIDED, State.CRASHED)
+    ]
+    if unseen and not errors:
+        raise ObserveError("plan-undecided", checks=", ".join(unseen), command=env.command("doctor"))
     if not errors and wish.strategy == "nearest":
         return Plan(env, (Option("none", Text("none")),), (), ())
     if not errors and _is_newest(situation):

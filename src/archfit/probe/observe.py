@@ -19,6 +19,7 @@ from archfit.probe.gpus import query_machine
 from archfit.probe.packages import Progress, observe_packages
 
 _DESCRIBE_SECONDS = 30.0
+_OLDEST_BRANCH = 300  # drivers of the GPUs in the catalog begin at 346
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,8 @@ def parse_driver(text: str, catalog: Catalog) -> Driver:
         release = DriverRelease.parse(text)
     except ValueError:
         raise UsageError("driver-unknown", spec=text) from None
+    if release.branch < _OLDEST_BRANCH or len(release.parts) == 1:  # a CUDA version, or a branch without its release
+        raise UsageError("driver-unknown", spec=text)
     return Driver(release, catalog.cuda_of_driver(release), None, f"--driver {text}")
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+import stat
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import Distribution as Metadata
 from importlib.metadata import distributions
@@ -47,11 +48,13 @@ def observe_packages(site_dirs: Sequence[Path], progress: Progress | None = None
     """List what is installed in these folders and read all shared objects in them; a file is read once."""
     found: dict[str, _Found] = {}
     files: list[tuple[str, Path, str]] = []
+    unreadable: list[tuple[str, Text]] = []
     for site in site_dirs:
         shadowed = frozenset(found)  # a folder earlier on the path has these: Python never loads the ones in here
         owners, developed = _read_metadata(site, found)
         tops = {name: d.name for d in found.values() for name in (d.name.replace("-", "_"), *d.import_names)}
-        for path in _walk(site):
+        unreadable += [(name, Text("missing")) for name in _lost(site, owners, shadowed)]
+        for path in _walk(site, unreadable):
             name = path.relative_to(site).as_posix()
             # conda's packages and old installers list no files: then the top folder tells, torchvision.libs included
             owner = owners.get(name) or tops.get(re.split(r"[/.]", name)[0]) or _unowned(name)
@@ -60,9 +63,9 @@ def observe_packages(site_dirs: Sequence[Path], progress: Progress | None = None
         for folder, owner in developed:
             files += [(str(path), path, owner) for path in _walk_developed(folder, found[owner])]
     files += _conda_libraries(site_dirs)
-    unreadable = _read_all(files, found, progress)
+    unreadable += _read_all(files, found, progress)
     rows = (Distribution(f.name, f.version, f.requires, f.import_names, tuple(f.libraries)) for f in found.values())
-    return Installed(tuple(sorted(rows, key=lambda d: d.name)), tuple(unreadable))
+    return Installed(tuple(sorted(rows, key=lambda d: d.name)), tuple(dict(unreadable).items()))
 
 
 def _read_metadata(site: Path, found: dict[str, _Found]) -> tuple[dict[str, str], list[tuple[Path, str]]]:
@@ -121,10 +124,21 @@ def _import_names(metadata: Metadata, paths: list[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in listed if name.isidentifier() and not name.startswith("__")))
 
 
-def _walk(site: Path) -> list[Path]:
-    """Every shared object below `site`, symbolic links to folders not followed."""
+def _lost(site: Path, owners: Mapping[str, str], shadowed: frozenset[str]) -> list[str]:
+    """Shared objects that a RECORD lists and that are not there: deleted, or below a folder that may not be entered."""
+    listed = (name for name, owner in owners.items() if _SHARED_OBJECT.search(name) and owner not in shadowed)
+    return [name for name in listed if not (site / name).is_file()]
+
+
+def _walk(site: Path, unreadable: list[tuple[str, Text]] | None = None) -> list[Path]:
+    """Every shared object below `site`, symbolic links to folders not followed; closed folders go to `unreadable`."""
     found = []
-    for folder, folders, names in os.walk(site):
+
+    def note(error: OSError) -> None:
+        if unreadable is not None and Path(error.filename).is_dir():
+            unreadable.append((os.path.relpath(error.filename, site), Text("plain", {"text": error.strerror or ""})))
+
+    for folder, folders, names in os.walk(site, onerror=note):
         folders[:] = [name for name in folders if not name.startswith("~")]  # left behind by pip, never imported
         found += [Path(folder, name) for name in names if _SHARED_OBJECT.search(name)]
     return sorted(found)
@@ -152,6 +166,9 @@ def _read_all(
             progress(index, len(files))
         try:
             status = path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                unreadable.append((name, Text("missing")))
+                continue
             if (status.st_dev, status.st_ino) in seen:
                 continue
             seen.add((status.st_dev, status.st_ino))

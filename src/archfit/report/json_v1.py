@@ -231,5 +231,5 @@ def _evidence(evidence: Evidence, messages: Messages) -> Document:
         "tolerance": evidence.tolerance or None,
         "device": evidence.device or None,
         "seconds": evidence.seconds,
-        "reason": messages.text(evidence.reason) if evidence.reason else None,
+        "reason": messages.because(evidence) or None,
     }

@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Any, Literal
 
 from archfit.errors import ArchfitError, FormatError
-from archfit.model import Finding, Rejected, Text, Values
+from archfit.model import Evidence, Finding, Rejected, Text, Values
 
 Language = Literal["en", "zh"]
 
@@ -63,6 +63,12 @@ class Messages:
     def values(self, values: Values) -> dict[str, str]:
         """Values as words: a sentence among them is filled first."""
         return {name: self.text(value) if isinstance(value, Text) else value for name, value in values.items()}
+
+    def because(self, evidence: Evidence) -> str:
+        """Why a probe ended as it did; empty where there is nothing to say."""
+        if evidence.reason:
+            return self.text(evidence.reason)
+        return self.title(evidence.finding) if evidence.finding else ""
 
     def check(self, name: str) -> str:
         """What a check is called."""

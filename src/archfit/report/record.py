@@ -58,7 +58,7 @@ def render_record(
     if left_over:
         lines += ["", f"## {ui('unsolved')}", "", *(_unsolved(messages, row) for row in left_over)]
     lines += ["", f"## {ui('record-back')}", "", ui("record-back-text"), ""]
-    lines += ["```", messages.runnable(f"archfit rollback {env.root}"), "```", ""]
+    lines += ["```", messages.runnable(env.command("rollback")), "```", ""]
     return "\n".join(lines)
 
 
@@ -131,7 +131,7 @@ def _evidence(messages: Messages, verification: Verification) -> list[str]:
     ui = messages.ui
     rows = [f"| {ui('column-probe')} | {ui('column-result')} | {ui('column-detail')} |", "|---|---|---|"]
     for evidence in verification.evidence:
-        reason = messages.text(evidence.reason) if evidence.reason else evidence.measured
+        reason = messages.because(evidence) or evidence.measured
         detail = f"{reason} ({evidence.seconds:.1f} s)" if evidence.seconds else reason
         rows.append(f"| `{evidence.probe}` | {ui(evidence.status.value)} | {detail} |")
     return rows

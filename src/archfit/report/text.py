@@ -142,8 +142,9 @@ class Screen:
             primary_fix = primary.fix if primary else ""
             if finding.severity is not Severity.ERROR and finding.fix not in ("", primary_fix):
                 self._command(finding.fix, None)
-            if verbose:
+            if verbose or finding.severity is Severity.WARNING:
                 self.out.print(Padding(Styled(self.messages.detail(finding), style="dim"), (0, 0, 0, 4)))
+            if verbose:
                 self.out.print(Padding(Group(*self._facts(finding)), (0, 0, 0, 2)))
 
     def _conclusion(self, diagnosis: Diagnosis) -> None:
@@ -294,7 +295,9 @@ class Screen:
         table = self._table("column-state", "column-what", "column-when", "column-verified", "column-where")
         for state in history.states:
             key = "history-live" if state.live else "history-kept" if state.path else "history-gone"
-            where = self.messages.ui(key) + (f": {state.path.name}" if state.path and not state.live else "")
+            where = (
+                self.messages.labelled(key, state.path.name) if state.path and not state.live else self.messages.ui(key)
+            )
             style = "green" if state.live else ""
             table.add_row(str(state.id), state.label, _local(state.time), state.verified or "-", where, style=style)
         self.out.print(table)
@@ -318,9 +321,8 @@ class Screen:
         self.out.print(sentence, style="green" if verification.passed else "red", highlight=False)
 
     def _evidence_text(self, evidence: Evidence) -> Styled:
-        parts = [evidence.measured] if evidence.status is Proof.PASSED and not evidence.reason else []
-        if evidence.reason:
-            parts.append(self.messages.text(evidence.reason))
+        because = self.messages.because(evidence)
+        parts = [because or evidence.measured]
         if evidence.seconds:
             parts.append(f"{evidence.seconds:.1f} s")
         return Styled("  ".join(parts), style="dim")

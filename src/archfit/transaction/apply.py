@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from archfit.errors import ApplyError, ArchfitError, Interrupted, ObserveError, RestoreError
+from archfit.errors import ApplyError, ArchfitError, Interrupted, ObserveError, RestoreError, UsageError
 from archfit.model import History, StateRecord, Verification
 from archfit.transaction.exchange import exchange, repair, uninterrupted
 from archfit.transaction.journal import Journal, read_history
@@ -195,7 +196,7 @@ def _put_back(journal: Journal, number: int, clone: Path, error: BaseException) 
         _refuse_half(journal, number, error)
         return  # the exchange had happened: the change stands, `recover` writes the last line
     try:
-        with uninterrupted():
+        with uninterrupted(forget=isinstance(error, KeyboardInterrupt)):
             remove_tree(clone)
             cause = error.key if isinstance(error, ArchfitError) else type(error).__name__
             journal.append("aborted", id=number, cause=cause)
@@ -289,7 +290,7 @@ def _wanted(history: History, state: int | None) -> StateRecord:
     found = next((s for s in history.states if s.id == state), None)
     if found is None:
         known = ", ".join(str(s.id) for s in history.states)
-        raise ApplyError("no-state", id=state, known=known)
+        raise UsageError("no-state", id=state, known=known, target=shlex.quote(str(history.root)))
     if found.live:
         raise ApplyError("state-live", id=state)
     return found

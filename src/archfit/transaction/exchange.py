@@ -54,9 +54,10 @@ def repair(first: Path, second: Path) -> None:
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
+def uninterrupted(*, forget: bool = False) -> Iterator[None]:
     """Hold back Ctrl-C and termination while steps run that belong together; what came meanwhile is heard at the end.
 
+    With `forget` it is not heard: what runs is itself the answer to an earlier one.
     With handlers, not with a mask: a mask holds for one thread only, and a progress bar runs in another.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -69,7 +70,7 @@ def uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-        for heard in came:
+        for heard in () if forget else came:
             signal.raise_signal(heard)
 
 

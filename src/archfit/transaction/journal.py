@@ -29,7 +29,7 @@ class Journal:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.folder = root.with_name(root.name + ".archfit")
+        self.folder = root.parent / f"{root.name}.archfit"
         self.path = self.folder / "journal.jsonl"
 
     def create(self) -> None:
@@ -59,7 +59,7 @@ class Journal:
 
     def state_path(self, state: int) -> Path:
         """Where a state stands while it is not live."""
-        return self.root.with_name(f"{self.root.name}.archfit-{state}")
+        return self.root.parent / f"{self.root.name}.archfit-{state}"
 
     def record_path(self, state: int) -> Path:
         """Where the upgrade record of the change that made `state` is kept."""

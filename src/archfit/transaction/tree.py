@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pathlib import Path
 _NOT_CLONED = frozenset({".lock"})
 # Small files that people and old installers write into: a copy of each keeps the states apart.
 _WRITTEN_IN_PLACE = frozenset({".pth", ".cfg", ".egg-link", ".ini"})
+_REMOVE_ATTEMPTS, _REMOVE_PAUSE_S = 5, 0.5
 _AT_FDCWD = -100
 _AT_SYMLINK_NOFOLLOW = 0x100
 _STATX_BTIME = 0x800
@@ -93,9 +95,17 @@ def remove_tree(root: Path) -> None:
     """Remove a folder, folders in it that may not be written included; it is fine if it is gone already."""
     if not os.path.lexists(root):
         return
-    for folder in _folders(root):
-        folder.chmod(0o700)  # folders are never shared with another state
-    shutil.rmtree(root)
+    for attempt in range(_REMOVE_ATTEMPTS):
+        try:
+            for folder in _folders(root):
+                folder.chmod(0o700)  # folders are never shared with another state
+            shutil.rmtree(root)
+            return
+        except OSError as error:
+            # An installer that outlived a killed archfit may still be writing here.
+            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT) or attempt + 1 == _REMOVE_ATTEMPTS:
+                raise
+            time.sleep(_REMOVE_PAUSE_S)
 
 
 def _folders(folder: Path) -> Iterator[Path]:

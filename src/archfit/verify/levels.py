@@ -82,7 +82,7 @@ def _settled(outcome: Outcome, *, lost: bool) -> Evidence:
     """`lost`: the question could be answered for the environment that this one is to replace."""
     probe = f"static:{outcome.check}"
     if outcome.state in _DECIDED:
-        return Evidence(probe, Proof.PASSED, reason=outcome.reason)
+        return Evidence(probe, Proof.PASSED, reason=outcome.reason, finding=next(iter(outcome.findings), None))
     if lost and outcome.state in (State.UNDECIDED, State.CRASHED):
         return Evidence(probe, Proof.FAILED, reason=outcome.reason)
     return Evidence(probe, Proof.SKIPPED, reason=outcome.reason)
@@ -90,9 +90,8 @@ def _settled(outcome: Outcome, *, lost: bool) -> Evidence:
 
 def _failed(finding: Finding, *, old: bool) -> Evidence:
     status = Proof.SKIPPED if old else Proof.FAILED
-    key = "failed-before" if old else "finding"
-    reason = Text(key, {"id": finding.id, "subject": finding.subject})
-    return Evidence(f"static:{finding.id}", status, measured=finding.subject, reason=reason)
+    reason = Text("failed-before", {"id": finding.id, "subject": finding.subject}) if old else None
+    return Evidence(f"static:{finding.id}", status, measured=finding.subject, reason=reason, finding=finding)
 
 
 @dataclass(frozen=True, slots=True)

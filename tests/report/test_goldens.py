@@ -111,7 +111,7 @@ HISTORY = History(
 )
 NEVER = History(Path("/env"), (), ())
 
-SERVED = Text("torch-arch", {"library": "libtorch_cuda.so", "verdicts": "12.0: native"})
+SERVED = Text("torch-arch", {"library": "libtorch_cuda.so", "verdicts": "12.0 (native)"})
 UNDEFINED = (
     "mmcv: ImportError: /env/lib/python3.11/site-packages/mmcv/_ext.so: undefined symbol: _ZNK3c106SymInt6sym_neERKS0_"
 )

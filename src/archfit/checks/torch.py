@@ -69,7 +69,7 @@ def check_torch_arch(env: Environment, catalog: Catalog) -> Outcome:
     if findings:
         return found("torch-arch", *findings)
     verdicts = ", ".join(
-        f"{g.capability}: {coverage_of(env, catalog, main, g.capability).verdict}" for g in env.devices
+        f"{g.capability} ({coverage_of(env, catalog, main, g.capability).verdict})" for g in env.devices
     )
     return passed("torch-arch", "torch-arch", library=main.name, verdicts=verdicts)
 

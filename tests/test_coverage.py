@@ -53,6 +53,7 @@ VERDICTS = {
     "libonly_empty.so": "        .   .   .   .   .   .   .   .   .    .    .    .    .",
     "libno_gpu.so": "            .   .   .   .   .   .   .   .   .    .    .    .    .",
     "libextension.so": "            .   .   .   .   .   .   .   .   .    .    .    .    .",
+    "libsecond.so": "            .   .   .   .   .   .   .   .   .    .    .    .    .",
     "libtorch_new.so": "            .   .   .   .   .   .   .   .   .    .    .    .    .",
     "libtorch_old.so": "            .   .   .   .   .   .   .   .   .    .    .    .    .",
 }

@@ -188,6 +188,7 @@ def test_a_hint_needs_no_more_than_its_error_tells() -> None:
         "driver-window": {"command"},
         "internal": {"log"},
         "no-state": {"target"},
+        "not-verified-packages": {"options"},
         "nothing-to-apply": {"command"},
         "plan-undecided": {"command"},
     }

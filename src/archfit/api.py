@@ -206,6 +206,7 @@ def upgrade(
     *,
     level: str,
     why: str,
+    allow_broken: frozenset[str] = frozenset(),
     render_record: Callable[[Prepared, Diagnosis, Verification, int], str],
     on_step: OnStep,
     on_probe: OnProbe | None = None,
@@ -213,7 +214,8 @@ def upgrade(
 ) -> Receipt:
     """Apply a prepared upgrade: clone, install, verify at `level`, exchange; the record is written beside the journal.
 
-    `why` is the reason in words; `render_record` writes the record, given the number of the new state.
+    `why` is the reason in words; failures of the packages in `allow_broken` do not count; `render_record` writes the
+    record, given the number of the new state.
 
     Raises:
         ApplyError, Interrupted: the environment is as it was.
@@ -225,7 +227,14 @@ def upgrade(
 
     def check(clone: Path) -> Verification:
         after.append(_diagnose_clone(env, clone))
-        return verify(after[0], level, before=prepared.before, to_rebuild=prepared.to_rebuild, on_probe=on_probe)
+        return verify(
+            after[0],
+            level,
+            before=prepared.before,
+            to_rebuild=prepared.to_rebuild,
+            allowed=allow_broken,
+            on_probe=on_probe,
+        )
 
     change = Change(
         before=_label(prepared.before.environment),

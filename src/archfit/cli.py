@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
+from packaging.utils import canonicalize_name
 
 from archfit import __version__, api
 from archfit.errors import ExitCode, UsageError
@@ -189,6 +190,9 @@ def upgrade(
     plan: Annotated[Path | None, Parameter("--plan", help="Apply the best option of this plan.")] = None,
     strategy: Choice = Strategy.NEAREST,
     level: Level = "import",
+    allow_broken: Annotated[
+        tuple[str, ...], Parameter(help="Go on though this package no longer loads afterwards. Repeatable.")
+    ] = (),
     dry_run: Annotated[bool, Parameter(help="Change nothing; print the same as pip and uv commands.")] = False,
     yes: Annotated[bool, Parameter(["--yes", "-y"], help="Do not ask.")] = False,
     manner: Manner = PLAIN,
@@ -222,7 +226,7 @@ def upgrade(
         if not (dry_run or yes or _confirmed(session)):
             session.talk.print(session.messages.ui("not-confirmed"))
             return int(ExitCode.INTERRUPTED)
-        receipt = None if dry_run else perform_upgrade(session, prepared, level)
+        receipt = None if dry_run else perform_upgrade(session, prepared, level, _names(allow_broken))
         _answer(
             session,
             manner,
@@ -378,6 +382,10 @@ def _verify_code(diagnosis: Diagnosis, proof: Verification) -> ExitCode:
         return ExitCode.VERIFY_FAILED
     decided = proof.passed and diagnosis.status is not Status.UNDECIDED
     return ExitCode.OK if decided else ExitCode.UNDECIDED
+
+
+def _names(packages: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(canonicalize_name(name) for name in packages)
 
 
 def _highest(levels: str) -> str:

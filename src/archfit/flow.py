@@ -46,7 +46,9 @@ def upgrade_document(session: Session, prepared: api.Prepared, receipt: api.Rece
     )
 
 
-def perform_upgrade(session: Session, prepared: api.Prepared, level: str) -> api.Receipt:
+def perform_upgrade(
+    session: Session, prepared: api.Prepared, level: str, allow_broken: frozenset[str] = frozenset()
+) -> api.Receipt:
     """Apply with progress; where verification fails, the failures are shown."""
     messages = session.messages
     primary = prepared.before.primary
@@ -60,6 +62,7 @@ def perform_upgrade(session: Session, prepared: api.Prepared, level: str) -> api
             receipt = api.upgrade(
                 prepared,
                 level=level,
+                allow_broken=allow_broken,
                 why=messages.title(primary) if primary else messages.text(prepared.option.summary),
                 render_record=render,
                 on_step=on_step,

@@ -33,6 +33,7 @@ FIXTURES: dict[str, list[str]] = {
     "liblz4.so": ["1 registered: compute_80/8.4 sm_70 sm_80"],
     "libno_gpu.so": [],
     "libextension.so": [],
+    "libsecond.so": [],
     "libtorch_new.so": [],
     "libtorch_old.so": [],
     "libonly_empty.so": ["1 registered: sm_75 compute_75/9.0"],

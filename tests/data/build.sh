@@ -155,8 +155,12 @@ torch_library torch_new new_symbol
 gcc -c -fPIC -x c - -o "$work/extension.o" <<<'int old_symbol(void);
 int operator_of_mine(void) { return old_symbol(); }'
 cp "$work/libtorch_old.so" "$work/libtorch_cpu.so"
-gcc -shared "${small[@]}" "$work/extension.o" -o "$work/libextension.so" -Wl,--no-as-needed -L"$work" -ltorch_cpu
-for name in torch_old torch_new extension; do
+gcc -shared "${small[@]}" "$work/extension.o" -o "$work/libextension.so" -Wl,-soname,libextension.so -Wl,--no-as-needed -L"$work" -ltorch_cpu
+# another library of the same package that needs the extension by its soname
+gcc -c -fPIC -x c - -o "$work/second.o" <<<'int operator_of_mine(void);
+int second(void) { return operator_of_mine(); }'
+gcc -shared "${small[@]}" "$work/second.o" -o "$work/libsecond.so" -Wl,--no-as-needed -L"$work" -lextension -ltorch_cpu
+for name in torch_old torch_new extension second; do
     strip --remove-section=.comment "$work/lib$name.so"
     install -m 644 "$work/lib$name.so" "$data/lib$name.so"
 done

@@ -65,6 +65,23 @@ def test_what_the_plan_named_is_told_and_does_not_count(world: World, diagnosis:
     assert (found.status, found.reason and found.reason.key) == (Proof.SKIPPED, "to-rebuild")
 
 
+def test_what_the_person_allowed_to_break_does_not_count(world: World, diagnosis: MakeDiagnosis) -> None:
+    proof = levels.verify(diagnosis(env=world("torch_new")), "import", allowed=frozenset({"mine"}))
+    found = load_probe(proof)
+    assert (found.status, found.reason and found.reason.key) == (Proof.SKIPPED, "allowed-broken")
+
+
+def test_a_library_may_need_another_of_its_own_package(world: World, diagnosis: MakeDiagnosis) -> None:
+    """torchaudio's _torchaudio.so needs its libtorchaudio.so, which only its package knows where to find."""
+    env = world("torch_old")
+    shutil.copy(DATA / "libsecond.so", env.root / "mine/a_second.so")
+    second = read_library(env.root / "mine/a_second.so", "mine/a_second.so")
+    mine = env.distributions[0]
+    rows = (replace(mine, libraries=(second, *mine.libraries)), *env.distributions[1:])
+    found = load_probe(levels.verify(diagnosis(env=replace(env, distributions=rows)), "import"))
+    assert (found.status, found.expected) == (Proof.PASSED, "a_second.so, _ext.so")
+
+
 def test_what_did_not_load_before_does_not_count(world: World, diagnosis: MakeDiagnosis) -> None:
     broken = world("torch_new")
     before = replace(broken, root=broken.root)

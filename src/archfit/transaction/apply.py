@@ -84,7 +84,7 @@ def _go(journal: Journal, number: int, clone: Path, change: Change, on_step: OnS
     on_step("verify")
     proof = change.verify(clone)
     if not proof.passed:
-        raise VerificationRefused("not-verified", proof)
+        raise VerificationRefused(proof)
     on_step("exchange")
     if fingerprint(root) != print_before:
         raise ApplyError("changed-meanwhile", target=root)
@@ -100,9 +100,15 @@ def _go(journal: Journal, number: int, clone: Path, change: Change, on_step: OnS
 class VerificationRefused(ApplyError):
     """The changed clone did not pass; carries the evidence."""
 
-    def __init__(self, key: str, proof: Verification) -> None:
-        failed = ", ".join(e.probe for e in proof.evidence if e.status == "failed") or "nothing could be proven"
-        super().__init__(key, failed=failed)
+    def __init__(self, proof: Verification) -> None:
+        probes = [e.probe for e in proof.evidence if e.status == "failed"]
+        broken = dict.fromkeys(
+            name for kind, _, name in (p.partition(":") for p in probes) if kind in ("import", "load")
+        )
+        values = {"failed": ", ".join(probes) or "nothing could be proven"}
+        if broken:
+            values["options"] = " ".join(f"--allow-broken {name}" for name in broken)
+        super().__init__("not-verified-packages" if broken else "not-verified", **values)
         self.proof = proof
 
 

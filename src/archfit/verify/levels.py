@@ -51,17 +51,18 @@ def verify(
     *,
     before: Diagnosis | None = None,
     to_rebuild: frozenset[str] = frozenset(),
+    allowed: frozenset[str] = frozenset(),
     on_probe: OnProbe | None = None,
 ) -> Verification:
     """Collect evidence up to `level` for the diagnosed environment.
 
     With `before`, the diagnosis of the environment that this one is to replace, a failure that was there before is noted
     and does not count, unless it is what the change was made for; nor does that of a package in `to_rebuild`, which the plan
-    said will have to be compiled again.
+    said will have to be compiled again, or in `allowed`, which the person said may break.
     """
     evidence = list(_static(diagnosis, before))
     if level == "import":
-        asked = _Asked(diagnosis.environment, before.environment if before else None, to_rebuild)
+        asked = _Asked(diagnosis.environment, before.environment if before else None, to_rebuild, allowed)
         evidence += _children(asked, on_probe)
     return Verification(level, tuple(evidence))
 
@@ -99,6 +100,7 @@ class _Asked:
     env: Environment
     before: Environment | None
     to_rebuild: frozenset[str]
+    allowed: frozenset[str]
 
 
 def _children(asked: _Asked, on_probe: OnProbe | None) -> list[Evidence]:
@@ -150,6 +152,9 @@ def _probe(asked: _Asked, distribution: Distribution, kind: _Kind) -> Evidence:
         return replace(tried, status=Proof.PASSED, measured=distribution.version, seconds=seconds)
     if distribution.name in asked.to_rebuild:
         reason = Text("to-rebuild", {"package": str(distribution), "cause": error})
+        return replace(tried, seconds=seconds, reason=reason)
+    if distribution.name in asked.allowed:
+        reason = Text("allowed-broken", {"package": str(distribution), "cause": error})
         return replace(tried, seconds=seconds, reason=reason)
     was_there = asked.before.distribution(distribution.name) if asked.before else None
     if asked.before and was_there and _try(asked.before, was_there, kind)[0] is not None:

@@ -185,7 +185,6 @@ def prepare_upgrade(diagnosis: Diagnosis, plan: Plan) -> Prepared | None:
     Raises:
         ProblemError: the best option is not one that archfit applies; a driver that comes first, for instance.
         ObserveError: the resolver found no answer, or could not reach the index.
-
     """
     best = plan.options[0]
     if best.kind == "none":
@@ -220,7 +219,6 @@ def upgrade(
     Raises:
         ApplyError, Interrupted: the environment is as it was.
         RestoreError: putting back failed; copies are kept.
-
     """
     env = prepared.before.environment
     after: list[Diagnosis] = []

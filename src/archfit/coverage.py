@@ -25,7 +25,6 @@ def judge_library(
         device: the GPU.
         dispatched: the library picks its kernels by GPU on purpose (cuBLASLt, cuDNN), so one fitting container is enough.
         toolkit: the CUDA release that compiled the code, if known; matters only for Tegra.
-
     """
     usable = [c for c in library.containers if _can_launch(c)]
     if not usable:

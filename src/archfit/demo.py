@@ -48,7 +48,6 @@ def run_demo(session: Session, *, gpu: str, driver: str, python: str | None, kee
         UsageError: `keep` is not empty, or `gpu` is no GPU.
         ObserveError: this machine has no Python or platform to play the story on.
         ApplyError: no room on the disk, or a step failed.
-
     """
     scene = set_scene(gpu, python)
     with _stage(keep) as folder:

@@ -372,6 +372,15 @@ def test_open_kernel_module_required(on: str, open_module: bool | None, found: d
     assert findings(env) == found
 
 
+def test_a_gpu_that_the_driver_lists_is_driven_whatever_its_page_says() -> None:
+    env = world(NEW_TORCH, on="RTX 5090", driver=driver("595.45.04", open_module=False), cuda="13.0")
+    assert isinstance(env.gpus, Known)
+    assert isinstance(env.driver, Known)
+    seen = tuple(replace(gpu, source="nvml") for gpu in env.gpus.value)
+    env = replace(env, gpus=Known(seen, "nvml"), driver=Known(replace(env.driver.value, source="nvml"), "nvml"))
+    assert findings(env) == {}
+
+
 @pytest.mark.parametrize("release", [None, "570.86.16"])
 def test_a_driver_that_was_not_asked_for_is_not_judged(release: str | None) -> None:
     """A pretended GPU says nothing about the driver of this machine, unless one is pretended too."""

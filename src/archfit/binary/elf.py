@@ -46,7 +46,6 @@ def parse_sections(read: Read) -> tuple[Section, ...]:
 
     Raises:
         FormatError: not a 64-bit little-endian ELF file, or cut short.
-
     """
     ident = read_exactly(read, 0, 64, "ELF header")
     if ident[:6] != b"\x7fELF\x02\x01":

@@ -39,7 +39,6 @@ def parse_fatbin(read: Read, offset: int, limit: int) -> tuple[tuple[CodeObject,
 
     Raises:
         FormatError: magic, version or a length does not fit, or the container passes `limit`; carries the offset.
-
     """
     header = read_exactly(read, offset, _CONTAINER_HEADER_BYTES, "fatbin header")
     if header[:8] != CONTAINER_START:
@@ -63,7 +62,6 @@ def walk_packed(read: Read, start: int, end: int) -> Iterator[tuple[CodeObject, 
 
     Raises:
         FormatError: anything but zeros stands between two containers.
-
     """
     position = start
     while (position := _skip_zeros(read, position, end)) < end:

@@ -25,7 +25,6 @@ def read_library(path: Path, name: str | None = None) -> Library:
     Raises:
         FormatError: the file is not a shared object, or a fatbin in it does not fit the format; carries the offset.
         OSError: the file cannot be opened or read.
-
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:

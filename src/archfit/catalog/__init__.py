@@ -279,7 +279,6 @@ class Catalog:
 
         Raises:
             UsageError: no such GPU, or several generations share the name.
-
         """
         try:
             capability = ComputeCapability.parse(re.sub(r"(?<=\d)[af]$", "", spec))  # sm_120a is code for that GPU

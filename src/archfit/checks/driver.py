@@ -44,13 +44,14 @@ def check_kernel_module(env: Environment, catalog: Catalog) -> Outcome:
     """Is the kernel module of the flavour that the GPU needs?"""
     if isinstance(env.driver, Unknown) or env.driver.value.open_module is None:
         return not_applicable("kernel-module", "module-unseen")
-    open_only = [g for g in env.devices if (row := catalog.generations.get(g.capability)) and row.open_only]
+    # A GPU that the driver lists is driven, whatever this page says; what is judged is a card that is planned.
+    planned = [gpu for gpu in env.devices if not env.listed(gpu)]
+    open_only = [g for g in planned if (row := catalog.generations.get(g.capability)) and row.open_only]
     if not open_only or env.driver.value.open_module:
         flavour = "open" if env.driver.value.open_module else "proprietary"
         return passed("kernel-module", "kernel-module", flavour=flavour)
     values = {"gpu": open_only[0].name, "driver": str(env.driver.value.release)}
     fact = Fact("/proc/driver/nvidia/version", Text("module-proprietary", values))
-    # A GPU that the driver lists while the module is proprietary cannot exist; the card is planned, not present.
     finding = Finding(
         "open-kernel-module-required", Severity.ERROR, open_only[0].name, values, (fact,), env.command("plan")
     )

@@ -14,7 +14,6 @@ def plan_from_document(document: Any, environment: Environment, source: str) -> 
 
     Raises:
         UsageError: no such document, or it was made for another torch than the one installed now.
-
     """
     if not isinstance(document, Mapping) or document.get("schema") != "archfit.plan/1":
         raise UsageError("plan-unreadable", path=source, cause="schema")

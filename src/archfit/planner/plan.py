@@ -59,7 +59,6 @@ def plan(diagnosis: Diagnosis, catalog: Catalog, wish: PlanWish) -> Plan:
 
     Raises:
         ObserveError: no GPU is known, nothing is known about the target's Python, or the diagnosis is undecided.
-
     """
     situation = situation_of(diagnosis, catalog, wish.python_tag, wish.platform)
     env = diagnosis.environment

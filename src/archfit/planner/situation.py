@@ -19,9 +19,8 @@ class Situation:
     """One environment, the GPUs it must serve, and the limits that Python, platform, glibc and driver set.
 
     `findings` are the ids of the findings; `lacking` and `frameworks` are extensions of torch, and frameworks of their own,
-    without code for one of the GPUs; `python_tag` and
-    `platform` are spelled as in the catalog: ``cp311``, ``linux_x86_64``. `ptx_driver` is the oldest driver that compiles
-    the PTX which a finding names as too new.
+    without code for one of the GPUs. `ptx_driver` is the oldest driver that compiles the PTX which a finding names as too
+    new. `python_tag` and `platform` are spelled as in the catalog: ``cp311``, ``linux_x86_64``.
     """
 
     environment: Environment
@@ -118,7 +117,6 @@ def situation_of(diagnosis: Diagnosis, catalog: Catalog, python_tag: str | None,
 
     Raises:
         ObserveError: no GPU is known, or the target's Python could not be asked and was not given.
-
     """
     env = diagnosis.environment
     if not env.devices:

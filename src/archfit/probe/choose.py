@@ -27,7 +27,6 @@ def choose_target(spec: str | None, environ: Mapping[str, str]) -> Choice:
     Raises:
         UsageError: nothing is there, or what is there is no environment.
         ObserveError: it may not be looked at.
-
     """
     if spec is not None:
         return _from_path(expand(spec), "named")

@@ -37,7 +37,6 @@ def observe(wish: Wish, catalog: Catalog, progress: Progress | None = None) -> E
     Raises:
         UsageError: the target does not exist, a GPU or driver cannot be meant.
         ObserveError: the target may not be looked at.
-
     """
     gpus = tuple(gpu for spec in wish.gpus for gpu in parse_gpus(spec, catalog))
     driver = parse_driver(wish.driver, catalog) if wish.driver is not None else None

@@ -47,7 +47,6 @@ def apply(root: Path, change: Change, on_step: OnStep) -> tuple[History, Verific
         ApplyError: refused, failed or not verified; the environment is as it was.
         Interrupted: Ctrl-C; the environment is as it was.
         RestoreError: putting back failed; copies are kept.
-
     """
     root = root.resolve()
     journal = Journal(root)
@@ -117,7 +116,6 @@ def roll_back(root: Path, state: int | None) -> History:
 
     Raises:
         ApplyError: there is no such state, or it is live already, or its folder is gone; nothing was changed.
-
     """
     root = root.resolve()
     journal = Journal(root)
@@ -237,7 +235,6 @@ def refuse_unfit(root: Path) -> None:
 
     Raises:
         ApplyError: no virtual environment, not writable, or a mount point.
-
     """
     root = root.resolve()
     if not (root / "pyvenv.cfg").is_file():

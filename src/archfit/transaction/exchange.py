@@ -25,7 +25,6 @@ def exchange(first: Path, second: Path) -> None:
 
     Raises:
         OSError: nothing was renamed.
-
     """
     try:
         _rename_exchange(first, second)

@@ -54,7 +54,6 @@ def resolve(
 
     Raises:
         ObserveError: no network, no such version, or the requirements contradict each other; carries uv's last words.
-
     """
     with tempfile.TemporaryDirectory(prefix="archfit-") as scratch:
         wishes, lock = Path(scratch, "wishes.txt"), Path(scratch, "pylock.toml")
@@ -81,7 +80,6 @@ def install(python: Path, lock: Lock, *, reinstall: Iterable[str] = (), talk: bo
 
     Raises:
         ApplyError: uv failed; carries its last words.
-
     """
     with tempfile.TemporaryDirectory(prefix="archfit-") as scratch:
         # Not installed from the pylock itself: uv 0.13 does not look into its own cache for that, and loads all again.
@@ -101,7 +99,6 @@ def create_environment(folder: Path, python: str, specs: Sequence[str], *, talk:
 
     Raises:
         ApplyError: uv failed; carries its last words.
-
     """
     wanted = ["pip", "install", "--python", str(folder / "bin/python"), *specs]
     for command in (["venv", "--quiet", "--python", python, str(folder)], wanted):

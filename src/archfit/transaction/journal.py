@@ -109,7 +109,6 @@ class Journal:
 
         Raises:
             ApplyError: another archfit holds it; names the owner.
-
         """
         self.create()
         with (self.folder / "lock").open("a+") as file:

@@ -31,7 +31,6 @@ def clone_tree(source: Path, target: Path) -> None:
 
     Raises:
         OSError: a folder or file could not be made; what was made so far stays.
-
     """
     _clone(source, target, _NOT_CLONED)
 

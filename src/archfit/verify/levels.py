@@ -150,17 +150,22 @@ def _probe(asked: _Asked, distribution: Distribution, kind: _Kind) -> Evidence:
     tried = Evidence(f"{kind.name}:{distribution.name}", Proof.SKIPPED, expected=", ".join(kind.names(distribution)))
     if error is None:
         return replace(tried, status=Proof.PASSED, measured=distribution.version, seconds=seconds)
+    if excuse := _excuse(asked, distribution, kind, error):
+        return replace(tried, seconds=seconds, reason=excuse)
+    return replace(tried, status=Proof.FAILED, seconds=seconds, reason=Text("import-failed", {"cause": error}))
+
+
+def _excuse(asked: _Asked, distribution: Distribution, kind: _Kind, error: str) -> Text | None:
+    """Why a failure does not count against the change; None if it does."""
+    told = {"package": str(distribution), "cause": error}
     if distribution.name in asked.to_rebuild:
-        reason = Text("to-rebuild", {"package": str(distribution), "cause": error})
-        return replace(tried, seconds=seconds, reason=reason)
+        return Text("to-rebuild", told)
     if distribution.name in asked.allowed:
-        reason = Text("allowed-broken", {"package": str(distribution), "cause": error})
-        return replace(tried, seconds=seconds, reason=reason)
+        return Text("allowed-broken", told)
     was_there = asked.before.distribution(distribution.name) if asked.before else None
     if asked.before and was_there and _try(asked.before, was_there, kind)[0] is not None:
-        reason = Text("failed-before", {"id": kind.name, "subject": f"{distribution.name}: {error}"})
-        return replace(tried, seconds=seconds, reason=reason)
-    return replace(tried, status=Proof.FAILED, seconds=seconds, reason=Text("import-failed", {"cause": error}))
+        return Text("failed-before", {"id": kind.name, "subject": f"{distribution.name}: {error}"})
+    return None
 
 
 def _try(env: Environment, distribution: Distribution, kind: _Kind) -> tuple[str | None, float]:

@@ -83,26 +83,27 @@ Suffix = Literal["", "a", "f"]
 
 @dataclass(frozen=True, order=True, slots=True)
 class Target:
-    """What code was compiled for: ``sm_90a`` (SASS) or ``compute_90`` (PTX).
+    """What code was compiled for: ``sm_90a`` (SASS), ``compute_90`` (PTX) or ``lto_90`` (link-time code).
 
     ``suffix`` is ``a`` for architecture-specific code, ``f`` for family-specific code.
     """
 
     capability: ComputeCapability
-    kind: Literal["sass", "ptx"] = "sass"
+    kind: Literal["sass", "ptx", "lto"] = "sass"
     suffix: Suffix = ""
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read ``sm_90a``, ``compute_120f``; raises ValueError for anything else."""
-        match = re.fullmatch(r"(sm|compute)_(\d{1,2}\d)([af]?)", text.strip())
+        match = re.fullmatch(r"(sm|compute|lto)_(\d{1,2}\d)([af]?)", text.strip())
         if not match:
             raise ValueError(text)
         suffix: Suffix = "a" if match[3] == "a" else "f" if match[3] == "f" else ""
-        return cls(ComputeCapability.parse(match[2]), "sass" if match[1] == "sm" else "ptx", suffix)
+        kinds: dict[str, Literal["sass", "ptx", "lto"]] = {"sm": "sass", "compute": "ptx", "lto": "lto"}
+        return cls(ComputeCapability.parse(match[2]), kinds[match[1]], suffix)
 
     def __str__(self) -> str:
-        prefix = "sm" if self.kind == "sass" else "compute"
+        prefix = {"sass": "sm", "ptx": "compute", "lto": "lto"}[self.kind]
         return f"{prefix}_{self.capability.major}{self.capability.minor}{self.suffix}"
 
 
@@ -120,6 +121,8 @@ def judge_code(target: Target, device: ComputeCapability, toolkit: CudaVersion |
     only for Tegra devices. Whether the driver can compile the PTX of a ``jit`` answer is another question, see
     `Catalog.driver_for_ptx`.
     """
+    if target.kind == "lto":
+        return Verdict.NONE
     if target.kind == "ptx":
         return Verdict.JIT if _ptx_reaches(target, device) else Verdict.NONE
     own, dev = target.capability.canonical, device.canonical

@@ -49,15 +49,16 @@ class Text:
 
 # --- GPU code --------------------------------------------------------------------------------------------------------
 
-CodeKind = Literal["sass", "ptx", "lto", "tile", "unknown"]
+CodeKind = Literal["sass", "ptx", "lto", "tile", "index", "unknown"]
+FileFormat = Literal["elf", "pe", "cubin", "ptx", "fatbin", "archive", "script"]
 
 
 @dataclass(frozen=True, slots=True)
 class CodeObject:
     """One entry of a fatbin.
 
-    `target` is set for SASS and PTX; `isa` is the PTX ISA version, such as ``8.7``. `has_kernels` is False for a cubin
-    too small to hold a kernel.
+    `target` is set for SASS and PTX, and for link-time code of one architecture; `isa` is the PTX ISA version, such as
+    ``8.7``. `has_kernels` is False for a cubin too small to hold a kernel. `number` is the kind as the file spells it.
     """
 
     kind: CodeKind
@@ -65,6 +66,14 @@ class CodeObject:
     isa: str | None
     compression: str | None
     has_kernels: bool
+    debug: bool = False
+    obfuscated: bool = False
+    number: int = 0
+
+    @property
+    def launchable(self) -> bool:
+        """True for code that a driver can load: link-time code, tables and unknown kinds are not."""
+        return self.kind in ("sass", "ptx")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,24 +81,34 @@ class Container:
     """`count` fatbin containers of one library that hold the same code objects.
 
     `registered` containers are loaded by the CUDA runtime at start; the others are picked by the library's own code.
+    `relocatable` ones are the input of a link that has been done, and are never loaded themselves.
     """
 
     objects: tuple[CodeObject, ...]
     registered: bool
     count: int
+    section: str = ".nv_fatbin"
+
+    @property
+    def relocatable(self) -> bool:
+        """True for the parts of device-linked code; what counts is the linked image in another section."""
+        return self.section.startswith("__nv_rel")
 
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """A shared object: `path` is relative to the folder its package is installed in, size in bytes.
+    """A file with GPU code, mostly a shared object: `path` is relative to the folder its package is installed in.
 
-    Of a package that is installed in place (``pip install -e``) it is absolute.
+    Of a package that is installed in place (``pip install -e``) it is absolute. `size_bytes` is the size of the file, `odd`
+    says what was seen in it that no rule explains.
     """
 
     path: str
     size_bytes: int
     needed: tuple[str, ...]
     containers: tuple[Container, ...]
+    format: FileFormat = "elf"
+    odd: tuple[Text, ...] = ()
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""Just enough ELF: the sections of a shared object and the libraries it asks for.
+"""Just enough ELF: the sections of an object file and the libraries it asks for.
 
 Layout: System V ABI, "Object Files"; only 64-bit little-endian files, which is all that CUDA exists for.
 """
@@ -6,68 +6,110 @@ Layout: System V ABI, "Object Files"; only 64-bit little-endian files, which is 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass
 
+from archfit.binary.source import Read, Section, peek, read_exactly, text_at
 from archfit.errors import FormatError
 
-Read = Callable[[int, int], bytes]
-"""Returns up to `size` bytes at `offset`: ``read(offset, size)``."""
+MAGIC = b"\x7fELF"
+MACHINE_CUDA = 190
 
-_SECTION = struct.Struct("<IIQQQQIIQQ")
+SECTION = struct.Struct("<IIQQQQIIQQ")
+_SEGMENT = struct.Struct("<IIQQQQQQ")
 _DYNAMIC = struct.Struct("<qQ")
-_SHT_NOBITS, _SHT_DYNAMIC = 8, 6
+_SHT_NULL, SHT_NOBITS, _SHT_DYNAMIC = 0, 8, 6
+_SHF_ALLOC, _SHF_EXECINSTR = 2, 4
+_PT_LOAD, _PF_X, _PF_W = 1, 1, 2
 _DT_NULL, _DT_NEEDED = 0, 1
-_SHN_XINDEX = 0xFFFF
+_SHN_XINDEX, _PN_XNUM = 0xFFFF, 0xFFFF
 _MAX_NAME_BYTES = 256
+_MAX_SECTIONS = 1 << 17  # a relocatable file has a few for every function; more is no file that a linker made
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A section with bytes in the file; offset and size in bytes."""
+def parse_ident(read: Read) -> bytes:
+    """The 64 bytes at the start of a 64-bit little-endian ELF file.
 
-    name: str
-    type: int
-    offset: int
-    size: int
-    link: int
+    Raises:
+        FormatError: it is another kind of file, or cut short.
+    """
+    ident = read_exactly(read, 64, 0, "ELF header")
+    if ident[:6] != b"\x7fELF\x02\x01":
+        raise FormatError("not-elf", offset=0, found=ident[:6].hex(" "))
+    return ident
 
 
-def read_exactly(read: Read, offset: int, size: int, what: str) -> bytes:
-    """Read `size` bytes or raise FormatError("file-cut") that says where the file ends."""
-    data = read(offset, size)
-    if len(data) != size:
-        raise FormatError("file-cut", what=what, offset=offset, expected=size, found=len(data))
-    return data
+def machine_of(ident: bytes) -> int:
+    """The machine that an ELF header names: 62 x86-64, 183 aarch64, 190 CUDA."""
+    return int.from_bytes(ident[18:20], "little")
+
+
+def section_table(read: Read) -> tuple[int, int]:
+    """Offset and size in bytes of the section headers, as far as the ELF header tells; raises FormatError."""
+    ident = parse_ident(read)
+    return int.from_bytes(ident[40:48], "little"), SECTION.size * int.from_bytes(ident[60:62], "little")
 
 
 def parse_sections(read: Read) -> tuple[Section, ...]:
-    """List the sections of an ELF file in file order, those without bytes in the file left out.
+    """List the sections of an ELF file in file order, those without bytes in the file included with size 0.
+
+    A file whose section headers were stripped has its loaded segments listed instead.
 
     Raises:
         FormatError: not a 64-bit little-endian ELF file, or cut short.
     """
-    ident = read_exactly(read, 0, 64, "ELF header")
-    if ident[:6] != b"\x7fELF\x02\x01":
-        raise FormatError("not-elf", offset=0, found=ident[:6].hex(" "))
+    ident = parse_ident(read)
     table, entry_size, count, names_index = (
         *struct.unpack_from("<Q", ident, 40),
         *struct.unpack_from("<HHH", ident, 58),
     )
     if table == 0:
-        return ()
-    if entry_size != _SECTION.size:
-        raise FormatError("elf-section-size", offset=58, found=entry_size, expected=_SECTION.size)
+        return parse_segments(read)
+    if entry_size != SECTION.size:
+        raise FormatError("elf-section-size", offset=58, found=entry_size, expected=SECTION.size)
     if count == 0 or names_index == _SHN_XINDEX:  # the real numbers stand in section 0
-        first = _SECTION.unpack(read_exactly(read, table, entry_size, "first section header"))
+        first = SECTION.unpack(read_exactly(read, entry_size, table, "first section header"))
         count = count or first[5]
         names_index = first[6] if names_index == _SHN_XINDEX else names_index
-    raw = read_exactly(read, table, count * entry_size, "section headers")
-    headers = list(_SECTION.iter_unpack(raw))
+    if count > _MAX_SECTIONS:
+        raise FormatError("elf-section-count", offset=60, found=count, expected=_MAX_SECTIONS)
+    headers = list(SECTION.iter_unpack(read_exactly(read, count * entry_size, table, "section headers")))
     if names_index >= len(headers):
         raise FormatError("elf-names", offset=62, found=names_index, expected=len(headers))
-    names = read_exactly(read, headers[names_index][4], headers[names_index][5], "section names")
-    return tuple(Section(_text_at(names, h[0]), h[1], h[4], 0 if h[1] == _SHT_NOBITS else h[5], h[6]) for h in headers)
+    names = read_exactly(read, headers[names_index][5], headers[names_index][4], "section names")
+    return tuple(_section(header, names) for header in headers)
+
+
+def _section(header: tuple[int, ...], names: bytes) -> Section:
+    name, kind, flags, address, offset, size, link = header[:7]
+    return Section(
+        name=text_at(names, name),
+        offset=offset,
+        size=0 if kind in (SHT_NOBITS, _SHT_NULL) else size,
+        address=address,
+        loaded=bool(flags & _SHF_ALLOC),
+        executable=bool(flags & _SHF_EXECINSTR),
+        type=kind,
+        link=link,
+    )
+
+
+def parse_segments(read: Read) -> tuple[Section, ...]:
+    """The loaded segments of an ELF file, each as a section without a name of its own.
+
+    Raises:
+        FormatError: not a 64-bit little-endian ELF file, or cut short.
+    """
+    ident = parse_ident(read)
+    table, entry_size, count = (*struct.unpack_from("<Q", ident, 32), *struct.unpack_from("<HH", ident, 54))
+    if table == 0 or count in (0, _PN_XNUM):
+        return ()
+    if entry_size != _SEGMENT.size:
+        raise FormatError("elf-section-size", offset=54, found=entry_size, expected=_SEGMENT.size)
+    rows = _SEGMENT.iter_unpack(read_exactly(read, count * entry_size, table, "program headers"))
+    return tuple(
+        Section("PT_LOAD", offset, size, address, executable=bool(flags & _PF_X), writable=bool(flags & _PF_W))
+        for kind, flags, offset, address, _, size, _, _ in rows
+        if kind == _PT_LOAD
+    )
 
 
 def parse_needed(read: Read, sections: tuple[Section, ...]) -> tuple[str, ...]:
@@ -78,14 +120,9 @@ def parse_needed(read: Read, sections: tuple[Section, ...]) -> tuple[str, ...]:
     strings = sections[dynamic.link]
     found = []
     usable = dynamic.size - dynamic.size % _DYNAMIC.size
-    for tag, value in _DYNAMIC.iter_unpack(read_exactly(read, dynamic.offset, usable, "dynamic section")):
+    for tag, value in _DYNAMIC.iter_unpack(read_exactly(read, usable, dynamic.offset, "dynamic section")):
         if tag == _DT_NULL:
             break
         if tag == _DT_NEEDED:
-            found.append(_text_at(read(strings.offset + value, _MAX_NAME_BYTES), 0))
+            found.append(text_at(peek(read, _MAX_NAME_BYTES, strings.offset + value), 0))
     return tuple(found)
-
-
-def _text_at(data: bytes, offset: int) -> str:
-    end = data.find(b"\0", offset)
-    return data[offset : end if end >= 0 else len(data)].decode("utf-8", "replace")

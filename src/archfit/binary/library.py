@@ -1,69 +1,251 @@
-"""One shared object from disk: open, walk, close."""
+"""One file from disk or memory: find out what it is, find the GPU code in it, close it."""
 
 from __future__ import annotations
 
-import os
+import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
+from typing import Literal
 
-from archfit.binary.elf import Read, Section, parse_needed, parse_sections
-from archfit.binary.fatbin import walk_packed, walk_scattered
-from archfit.model import CodeObject, Container, Library
+from archfit.binary import ar, elf, pe
+from archfit.binary.cubin import looks_like_ptx, parse_cubin, read_ptx
+from archfit.binary.fatbin import CONTAINER_START, Codes, Numbers
+from archfit.binary.source import Read, Section, open_file, part_of, read_exactly
+from archfit.binary.walk import Place, walk_packed, walk_scattered
+from archfit.errors import FormatError
+from archfit.model import CodeObject, Container, FileFormat, Library, Text
 
-# Where released libraries keep executable GPU code. `__nv_relfatbin` is left out on purpose: relocatable code is linked
-# into `.nv_fatbin` before it can run, so the linked image is what counts.
-_PACKED = frozenset({".nv_fatbin"})
-_SCATTERED = frozenset({".ldata", ".lrodata", ".cask_resource"})
+Search = Literal["all"] | Collection[str]
+"""Where to look besides the sections that hold nothing else: in all that is loaded, or in sections of these names."""
+
+Part = tuple[str, bool, Iterable[Place]]
+"""The containers of one section; True if the CUDA runtime registers them at start."""
+
+# Sections that hold containers and nothing else. Linkers of Windows cut names at eight characters.
+_PACKED = frozenset({".nv_fatbin", ".nv_fatb", "__nv_relfatbin", "__nv_rel"})
+_WRAPPERS = frozenset({".nvFatBinSegment", ".nvFatBi"})
+_WRAPPER, _WRAPPER_MAGIC = struct.Struct("<IIQQ"), 0x466243B1
+
+# Sections that compilers fill and that can hold no code for a GPU.
+_NEVER = (
+    ".eh_frame", ".gcc_except_table", ".rela.", ".rel.", ".dyn", ".gnu.", ".hash", ".note", ".interp", ".init", ".fini",
+    ".got", ".plt", ".tm_clone", ".jcr", ".nvFatBi", "__nv_module_id", "__nv_mod", ".reloc", ".pdata", ".rsrc", ".relro_padding",
+)  # fmt: skip
+_START_BYTES = 4096
 
 
-def read_library(path: Path, name: str | None = None) -> Library:
-    """Read which GPU code a shared object holds and what it asks the loader for.
+def read_library(path: Path, name: str | None = None, *, search: Search = "all") -> Library:
+    """Read which GPU code a file holds and what it asks the loader for.
 
-    `name` is how the report calls the file (default: its path). Only headers are read, one or two pages of 4 KB each.
+    Shared objects and programs (ELF, PE), static archives, bare cubins, PTX texts and fatbins are known. `name` is how the
+    report calls the file (default: its path). Only headers are read, one page of 4 KB each, and what `search` adds.
 
     Raises:
-        FormatError: the file is not a shared object, or a fatbin in it does not fit the format; carries the offset.
+        FormatError: the file is none of these, or a fatbin in it does not fit the format; carries the offset.
         OSError: the file cannot be opened or read.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        size_bytes = os.fstat(descriptor).st_size
-
-        def read(offset: int, size: int) -> bytes:
-            """Never past the end: sizes and offsets come from the file and may be absurd."""
-            size = min(size, size_bytes - offset)
-            return os.pread(descriptor, size, offset) if size > 0 else b""
-
-        return _parse_library(read, name or str(path), size_bytes)
-    finally:
-        os.close(descriptor)
+    with open_file(path) as (read, size_bytes):
+        return parse_library(read, name or str(path), size_bytes, search=search)
 
 
-def _parse_library(read: Read, name: str, size_bytes: int) -> Library:
-    if _is_foreign(read(0, 6)):
-        return Library(name, size_bytes, (), ())
-    sections = parse_sections(read)
-    counts = Counter(containers(read, sections))
-    return Library(
-        path=name,
-        size_bytes=size_bytes,
-        needed=parse_needed(read, sections),
-        containers=tuple(Container(*key, count) for key, count in counts.items()),
-    )
+def parse_library(read: Read, name: str, size_bytes: int, *, search: Search = "all") -> Library:
+    """The same for bytes that can be read at offsets, wherever they come from."""
+    start = read(_START_BYTES, 0)
+    if _is_foreign(start):
+        return Library(name, size_bytes, (), (), "script")
+    if start.startswith((ar.MAGIC, ar.THIN_MAGIC)):
+        return Reading(name, size_bytes, search).archive(read)
+    if start.startswith(CONTAINER_START):
+        return Reading(name, size_bytes, search).fatbin(read)
+    if start.startswith(pe.MAGIC):
+        return Reading(name, size_bytes, search).image(read, "pe")
+    if not start.startswith(elf.MAGIC) and looks_like_ptx(start):
+        return _single(name, size_bytes, read_ptx(read, size_bytes), "ptx")
+    if elf.machine_of(elf.parse_ident(read)) == elf.MACHINE_CUDA:
+        return _single(name, size_bytes, parse_cubin(read).code, "cubin")
+    return Reading(name, size_bytes, search).image(read, "elf")
+
+
+def find_containers(read: Read, size_bytes: int) -> Iterator[tuple[int, str, bool, tuple[CodeObject, ...]]]:
+    """Every container of a shared object, program or fatbin with its offset, its section, and whether it is registered.
+
+    For who wants the code itself: names of kernels, comparisons.
+
+    Raises:
+        FormatError: as `read_library`.
+    """
+    reading = Reading("", size_bytes, "all")
+    start = read(64, 0)
+    if start.startswith(CONTAINER_START):
+        parts = reading.file_parts(read)
+    else:
+        parts = reading.parts(read, sections_of(read, "pe" if start.startswith(pe.MAGIC) else "elf"))
+    for section, registered, places in parts:
+        for offset, _, numbers in places:
+            yield offset, section, registered, reading.codes.named(numbers)
 
 
 def _is_foreign(start: bytes) -> bool:
     """A shared object of another machine class (32-bit), or a linker's script: read, and without GPU code by nature."""
-    other_class = start[:4] == b"\x7fELF" and start[4:6] != b"\x02\x01" and len(start) == 6
+    other_class = start[:4] == elf.MAGIC and start[4:6] != b"\x02\x01" and len(start) >= 6
     return other_class or start.startswith((b"INPUT", b"GROUP", b"/* GNU"))
 
 
-def containers(read: Read, sections: tuple[Section, ...]) -> Iterator[tuple[tuple[CodeObject, ...], bool]]:
-    """Every container of executable GPU code in these sections, and whether the CUDA runtime registers it."""
-    for section in sections:
-        end = section.offset + section.size
-        if section.name in _PACKED:
-            yield from ((objects, True) for objects in walk_packed(read, section.offset, end))
-        elif section.name in _SCATTERED:
-            yield from ((objects, False) for objects in walk_scattered(read, section.offset, end))
+def _single(name: str, size_bytes: int, code: CodeObject, kind: FileFormat) -> Library:
+    return Library(name, size_bytes, (), (Container((code,), False, 1, "file"),), kind)
+
+
+def sections_of(read: Read, kind: FileFormat) -> tuple[Section, ...]:
+    """The sections of an image, whichever system it is for."""
+    return pe.parse_sections(read) if kind == "pe" else elf.parse_sections(read)
+
+
+class Reading:
+    """One file while it is read: the code objects seen so far and what was odd."""
+
+    def __init__(self, name: str, size_bytes: int, search: Search = "all") -> None:
+        self.name = name
+        self.size_bytes = size_bytes
+        self.search = search
+        self.codes = Codes()
+        self.damaged: list[FormatError] = []
+
+    def image(self, read: Read, kind: FileFormat) -> Library:
+        """A shared object or a program."""
+        sections = sections_of(read, kind)
+        needed = pe.parse_needed(read, sections) if kind == "pe" else elf.parse_needed(read, sections)
+        return self.library(self.parts(read, sections), kind, needed)
+
+    def archive(self, read: Read) -> Library:
+        """A static archive: all its members as one."""
+        return self.library(self._members(read), "archive")
+
+    def fatbin(self, read: Read) -> Library:
+        """A file that is nothing but containers."""
+        return self.library(self.file_parts(read), "fatbin")
+
+    def library(self, parts: Iterable[Part], kind: FileFormat, needed: tuple[str, ...] = ()) -> Library:
+        """Equal containers counted, in the order they were found."""
+        counts: dict[tuple[str, bool], Counter[Numbers]] = {}
+        for section, registered, places in parts:
+            counts.setdefault((section, registered), Counter()).update(numbers for _, _, numbers in places)
+        containers = tuple(
+            Container(self.codes.named(numbers), registered, count, section)
+            for (section, registered), counter in counts.items()
+            for numbers, count in counter.items()
+        )
+        return Library(self.name, self.size_bytes, needed, containers, kind, self._odd(containers))
+
+    def file_parts(self, read: Read) -> Iterator[Part]:
+        """A whole file of containers as one part."""
+        yield "file", False, walk_packed(read, 0, self.size_bytes, self.codes)
+
+    def parts(
+        self,
+        read: Read,
+        sections: tuple[Section, ...],
+        packed: Callable[[Section], Iterable[Place]] | None = None,
+        scattered: Callable[[Section, int], Iterable[Place]] | None = None,
+    ) -> Iterator[Part]:
+        """The containers in these sections: section, does the CUDA runtime register them at start, and their places.
+
+        `packed` and `scattered` find them; the default is to walk the sections with `read`. The second is told from which
+        offset on, so that no byte is searched twice, however often the headers name it.
+        """
+        packed = packed or (lambda s: walk_packed(read, s.offset, s.end, self.codes))
+        scattered = scattered or (lambda s, start: walk_scattered(read, start, s.end, self.codes, self.damaged))
+        yield from self._packed_parts(read, sections, packed)
+        seen = 0
+        for section in self._searched(sections):
+            places = scattered(section, max(section.offset, seen))
+            seen = max(seen, section.end)
+            yield section.name, False, places
+
+    def _packed_parts(
+        self, read: Read, sections: tuple[Section, ...], walk: Callable[[Section], Iterable[Place]]
+    ) -> Iterator[Part]:
+        packed = [s for s in sections if s.name in _PACKED and s.size]
+        _refuse_overlaps(packed)
+        referenced = _referenced(read, sections, packed)
+        for section in packed:
+            self._refuse_cut(section)
+            places = walk(section)
+            if section.name.startswith(".nv") and referenced is not None:
+                listed = list(places)
+                yield section.name, True, (place for place in listed if place[0] in referenced)
+                yield section.name, False, (place for place in listed if place[0] not in referenced)
+            else:
+                yield section.name, section.name.startswith(".nv"), places
+
+    def _searched(self, sections: tuple[Section, ...]) -> list[Section]:
+        """Sections that may hold containers among other data, in file order."""
+        worth = [
+            s
+            for s in sections
+            if s.size and s.loaded and not s.executable and s.name not in _PACKED and not s.name.startswith(_NEVER)
+        ]
+        if self.search != "all":
+            worth = [s for s in worth if s.name in self.search]
+        for section in worth:
+            self._refuse_cut(section)
+        return sorted(worth, key=lambda s: s.offset)
+
+    def _refuse_cut(self, section: Section) -> None:
+        if section.end > self.size_bytes:
+            found = max(0, self.size_bytes - section.offset)
+            raise FormatError(
+                "file-cut", what=section.name, offset=section.offset, expected=section.size, found=found
+            )
+
+    def _members(self, read: Read) -> Iterator[Part]:
+        for _, start, size in ar.walk_members(read, self.size_bytes):
+            member = part_of(read, start, size)
+            head = member(64, 0)
+            if head.startswith(elf.MAGIC) and not _is_foreign(head):
+                yield from self.parts(member, elf.parse_sections(member))
+            elif pe.is_object(head):
+                yield from self.parts(member, pe.parse_object_sections(member))
+
+    def _odd(self, containers: tuple[Container, ...]) -> tuple[Text, ...]:
+        unknown = Counter(
+            code.number for c in containers for code in c.objects for _ in range(c.count) if code.kind == "unknown"
+        )
+        odd = [Text("unknown-kind", {"kind": hex(k), "count": str(n)}) for k, n in sorted(unknown.items())]
+        for error in self.damaged[:3]:
+            values = {"offset": str(error.values["offset"]), "count": str(len(self.damaged))}
+            odd.append(Text("damaged-container", values))
+        return tuple(odd)
+
+
+def _refuse_overlaps(sections: list[Section]) -> None:
+    ordered = sorted(sections, key=lambda s: s.offset)
+    for before, after in zip(ordered, ordered[1:], strict=False):
+        if before.end > after.offset:
+            raise FormatError("sections-overlap", offset=after.offset, found=after.offset, expected=before.end)
+
+
+def _referenced(read: Read, sections: tuple[Section, ...], packed: list[Section]) -> frozenset[int] | None:
+    """Offsets of the containers that wrappers name: those the CUDA runtime registers at start.
+
+    None where wrappers tell nothing: there are none, or (in object files) their addresses are not filled in yet.
+    """
+    addresses = [
+        address
+        for section in sections
+        if section.name in _WRAPPERS and section.size
+        for magic, _, address, _ in _WRAPPER.iter_unpack(_whole_wrappers(read, section))
+        if magic == _WRAPPER_MAGIC
+    ]
+    offsets = {
+        section.offset + address - section.address
+        for section in packed
+        for address in addresses
+        if section.address <= address < section.address + section.size
+    }
+    return frozenset(offsets) or None
+
+
+def _whole_wrappers(read: Read, section: Section) -> bytes:
+    size = section.size - section.size % _WRAPPER.size
+    return read_exactly(read, size, section.offset, section.name) if size else b""

@@ -1,0 +1,116 @@
+"""Code objects that stand alone: a bare cubin, a PTX text, and the names of the kernels in either.
+
+A cubin is an ELF file of machine 190. Where its target stands was found with ptxas 11.7 to 13.5 (file format notes of the
+project, section 2); the ``a`` and ``f`` of a bare cubin stand only in the command line that CUDA 12.8 and newer leave in it.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+
+from archfit.arch import ComputeCapability, Suffix, Target
+from archfit.binary.elf import parse_ident, parse_sections
+from archfit.binary.source import Read, Section, peek, read_exactly
+from archfit.errors import FormatError
+from archfit.model import CodeObject
+
+_OSABI_OLD, _OSABI_NEW = 0x33, 0x41
+_NOTE = ".note.nv.tkinfo"
+_MAX_NOTE_BYTES = 1 << 16
+_MAX_PTX_BYTES = 1 << 28
+_PTX_VERSION = re.compile(rb"^[ \t]*\.version[ \t]+(\d+)\.(\d+)", re.MULTILINE)
+_PTX_TARGET = re.compile(rb"^[ \t]*\.target[ \t]+sm_(\d{2,3})([af]?)\b", re.MULTILINE)
+_PTX_ENTRY = re.compile(rb"\.entry[ \t\r\n]+([\w$]+)")
+_ARCH_OPTION = re.compile(rb"(?:-arch|--gpu-name)[ =]\s*(?:sm|compute)_(\d{2,3})([af]?)\b")
+_RELEASE = re.compile(rb"release (\d+)\.(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Cubin:
+    """What a bare cubin says of itself: kernels by mangled name; `release` is the toolkit's, where it is written down."""
+
+    code: CodeObject
+    kernels: tuple[str, ...]
+    release: tuple[int, int] | None
+
+
+def parse_cubin(read: Read) -> Cubin:
+    """Read a bare cubin.
+
+    Raises:
+        FormatError: not a cubin, or cut short; carries the offset.
+    """
+    ident = parse_ident(read)
+    flags = struct.unpack_from("<I", ident, 48)[0]
+    arch = flags & 0xFF if ident[7] == _OSABI_OLD else (flags >> 8) & 0xFF
+    if not 10 <= arch < 200:
+        raise FormatError("cubin-arch", offset=48, found=hex(flags))
+    sections = parse_sections(read)
+    note = _note(read, sections)
+    kernels = tuple(s.name.removeprefix(".text.") for s in sections if s.name.startswith(".text.") and s.size)
+    release = _RELEASE.search(note)
+    return Cubin(
+        CodeObject(
+            kind="sass",
+            target=Target(ComputeCapability(arch // 10, arch % 10), "sass", _suffix(note, arch, flags, ident[7])),
+            isa=None,
+            compression=None,
+            has_kernels=bool(kernels),
+            debug=any(s.name.startswith((".debug_", ".nv_debug")) for s in sections),
+            number=2,
+        ),
+        kernels,
+        (int(release[1]), int(release[2])) if release else None,
+    )
+
+
+def parse_ptx(text: bytes) -> CodeObject:
+    """Read what a PTX text is for.
+
+    Raises:
+        FormatError: it names no version or no target.
+    """
+    version, target = _PTX_VERSION.search(text), _PTX_TARGET.search(text)
+    if not version or not target:
+        raise FormatError("not-ptx", offset=0)
+    capability = ComputeCapability(*divmod(int(target[1]), 10))
+    suffix: Suffix = "a" if target[2] == b"a" else "f" if target[2] == b"f" else ""
+    return CodeObject(
+        kind="ptx",
+        target=Target(capability, "ptx", suffix),
+        isa=f"{int(version[1])}.{int(version[2])}",
+        compression=None,
+        has_kernels=_PTX_ENTRY.search(text) is not None,
+        number=1,
+    )
+
+
+def ptx_kernels(text: bytes) -> tuple[str, ...]:
+    """The kernels of a PTX text, by mangled name."""
+    return tuple(name.decode("ascii", "replace") for name in _PTX_ENTRY.findall(text))
+
+
+def read_ptx(read: Read, size_bytes: int) -> CodeObject:
+    """Read a PTX file; raises FormatError where it is none."""
+    return parse_ptx(read_exactly(read, min(size_bytes, _MAX_PTX_BYTES), 0, "PTX"))
+
+
+def looks_like_ptx(start: bytes) -> bool:
+    """Does a file that starts like this hold PTX?"""
+    return _PTX_VERSION.search(start) is not None and b"\0" not in start.rstrip(b"\0")
+
+
+def _note(read: Read, sections: tuple[Section, ...]) -> bytes:
+    note = next((s for s in sections if s.name == _NOTE), None)
+    return peek(read, min(note.size, _MAX_NOTE_BYTES), note.offset) if note else b""
+
+
+def _suffix(note: bytes, arch: int, flags: int, osabi: int) -> Suffix:
+    """From the command line in the note, else from the flag that CUDA 12 set and 13 sets no more."""
+    for number, letter in _ARCH_OPTION.findall(note):
+        if int(number) == arch:
+            return "a" if letter == b"a" else "f" if letter == b"f" else ""
+    old_flag = flags & 0x800 if osabi == _OSABI_OLD else flags & 0x8
+    return "a" if old_flag else ""

@@ -1,0 +1,148 @@
+"""Find the code objects of a section: fatbin containers back to back, or scattered among other data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from archfit.binary import elf
+from archfit.binary.cubin import parse_cubin
+from archfit.binary.fatbin import CONTAINER_START, HEAD_BYTES, Codes, Numbers, parse_fatbin
+from archfit.binary.search import find
+from archfit.binary.source import Read, read_exactly, reader_of
+from archfit.errors import FormatError
+
+Place = tuple[int, int, Numbers]
+"""Where a container begins, the offset behind it, both in bytes, and the numbers of its code objects."""
+
+FindCode = Callable[[int, int], tuple[int, bool]]
+"""``find_code(position, end)``: offset of the next container or cubin, or `end`; True for a cubin."""
+
+# The start of a cubin that stands by itself: ELF, 64 bit, of NVIDIA's two ABIs.
+_CUBIN_START = b"\x7fELF\x02\x01\x01"
+_CUBIN_ABIS = (0x33, 0x41)
+_IDENT_BYTES = 64
+_LARGEST_CUBIN_BYTES = 1 << 28
+_LARGEST_SEARCH_BYTES = 1 << 20
+
+
+def walk_packed(read: Read, start: int, end: int, codes: Codes) -> Iterator[Place]:
+    """Containers of a section that holds nothing else (``.nv_fatbin``): back to back, 8-aligned, zeros between.
+
+    Raises:
+        FormatError: anything but zeros stands between two containers, or a container does not fit the format.
+    """
+    position = start
+    while position < end:
+        head = read(HEAD_BYTES, position)
+        if not head.startswith(CONTAINER_START) and (filled := _skip_zeros(read, position, end)) != position:
+            position = filled
+            continue
+        numbers, behind = parse_fatbin(read, position, end, codes, head)
+        yield position, behind, numbers
+        position = behind + -(behind - start) % 8
+
+
+def walk_scattered(
+    read: Read,
+    start: int,
+    end: int,
+    codes: Codes,
+    damaged: list[FormatError],
+    find_code: FindCode | None = None,
+) -> Iterator[Place]:
+    """Containers, and cubins that stand by themselves, among other data.
+
+    What starts like one and is none goes to `damaged`, and the search goes on behind it. `find_code` searches; the default
+    reads with `read` for it.
+    """
+    find_code = find_code or (lambda position, end: _find_code(read, position, end))
+    position = start
+    while position < end:
+        head = read(HEAD_BYTES, position)
+        if not head.startswith(CONTAINER_START):  # the next one mostly stands where the last one ended
+            position, is_cubin = find_code(position, end)
+            if position >= end:
+                return
+            if is_cubin:
+                position = yield from _walk_cubin(read, position, end, codes, damaged)
+                continue
+            head = read(HEAD_BYTES, position)
+        try:
+            numbers, behind = parse_fatbin(read, position, end, codes, head)
+        except FormatError as error:
+            damaged.append(error)
+            position += len(CONTAINER_START)
+            continue
+        yield position, behind, numbers
+        position = behind
+
+
+def _walk_cubin(
+    read: Read, offset: int, end: int, codes: Codes, damaged: list[FormatError]
+) -> Iterator[Place]:
+    """The cubin at `offset`, if there is one; returns where to go on."""
+    size = _cubin_size(read, offset)
+    if not 0 < size <= min(end - offset, _LARGEST_CUBIN_BYTES):
+        return offset + len(_CUBIN_START)
+    try:
+        data = read_exactly(read, size, offset, "cubin")
+        code = parse_cubin(reader_of(data)).code
+    except FormatError as error:
+        damaged.append(FormatError(error.key, **{**error.values, "offset": offset}))
+        return offset + len(_CUBIN_START)
+    yield offset, offset + size, (codes.add(code),)
+    return offset + size
+
+
+def _cubin_size(read: Read, offset: int) -> int:
+    """Size in bytes of the cubin at `offset`: its headers of sections stand at its start or its end. 0 for other ELF files."""
+    ident = read(_IDENT_BYTES, offset)
+    if len(ident) < _IDENT_BYTES or ident[7] not in _CUBIN_ABIS or elf.machine_of(ident) != elf.MACHINE_CUDA:
+        return 0
+    segments, sections = (int.from_bytes(ident[at : at + 8], "little") for at in (32, 40))
+    sizes = [int.from_bytes(ident[at : at + 2], "little") for at in range(54, 62, 2)]
+    behind_headers = max(segments + sizes[0] * sizes[1], sections + sizes[2] * sizes[3])
+    if sections != _IDENT_BYTES:
+        return behind_headers
+    table = read(sizes[2] * sizes[3], offset + sections)
+    rows = elf.SECTION.iter_unpack(table[: len(table) - len(table) % elf.SECTION.size])
+    return max(behind_headers, max((row[4] + row[5] for row in rows if row[1] != elf.SHT_NOBITS), default=0))
+
+
+def _skip_zeros(read: Read, position: int, end: int) -> int:
+    step = 64
+    while position < end:
+        chunk = read_exactly(read, min(step, end - position), position, "fatbin section")
+        rest = chunk.lstrip(b"\0")
+        if rest:
+            return position + len(chunk) - len(rest)
+        position += len(chunk)
+        step = min(2 * step, _LARGEST_SEARCH_BYTES)
+    return end
+
+
+def _find_code(read: Read, position: int, end: int) -> tuple[int, bool]:
+    """Offset of the next container or cubin, or `end`; True for a cubin. The search starts small: the next one is mostly near."""
+    size = 256
+    while position < end:
+        chunk = read(min(size, end - position), position)
+        place, is_cubin = first_code(chunk)
+        if place >= 0:
+            return position + place, is_cubin
+        if len(chunk) <= OVERLAP or position + len(chunk) >= end:
+            return end, False
+        position += len(chunk) - OVERLAP
+        size = min(4 * size, _LARGEST_SEARCH_BYTES)
+    return end, False
+
+
+OVERLAP = len(CONTAINER_START) - 1
+"""A start can lie across two pieces: so many bytes of the first belong to the search in the second."""
+
+
+def first_code(data: bytes, start: int = 0) -> tuple[int, bool]:
+    """Offset of the first container or cubin in `data` at or behind `start`, or -1; True for a cubin."""
+    container, cubin = find(data, CONTAINER_START, start), find(data, _CUBIN_START, start)
+    if cubin >= 0 and not 0 <= container < cubin:
+        return cubin, True
+    return container, False

@@ -19,8 +19,8 @@ DATA = Path(__file__).parents[1] / "data"
 EVERY_13 = "sm_75 sm_80 sm_86 sm_89 sm_90 sm_90a sm_100 sm_103 sm_110 sm_120 sm_120a sm_121"
 EVERY_12 = "sm_50 sm_60 sm_70 sm_75 sm_80 sm_86 sm_89 sm_90"
 
-# file -> containers: how many of this kind, registered with the CUDA runtime or not, the section unless it is .nv_fatbin, code
-# objects in file order
+# file -> containers: how many of this kind, registered with the CUDA runtime or not, the section unless it is .nv_fatbin,
+# code objects in file order
 FIXTURES: dict[str, list[str]] = {
     "libcompute_75.so": ["1 registered: compute_75/9.0"],
     "libcompute_90.so": ["1 registered: compute_90/9.0"],
@@ -94,7 +94,7 @@ NEEDED = {
     "code.dll": ("KERNEL32.dll", "USER32.dll"),
     "long_names.dll": ("KERNEL32.dll", "USER32.dll"),
     "libno_gpu.so": ("libm.so.6", "libc.so.6"),
-    "libsecond.so": ("libextension.so", "libtorch_cpu.so"),
+    "libsecond.so": ("libextension.so", "libtorch_cpu.so", "libc.so.6"),
     "libaarch64.so": (),
     "libstripped.so": (),
     "libstatic.a": (),

@@ -239,15 +239,14 @@ keep libaarch64.so
 windows=x86_64-w64-mingw32
 windows_dll() { # NAME SECTION WRAPPERS LINKER_OPTION...
     registered_code "$2,\"dr\"" "$3,\"dw\"" "$work/scale.fatbin" "$work/shift.fatbin" | $windows-gcc -c -x assembler - -o "$work/$1.obj"
-    $windows-gcc -shared -nostdlib -Wl,--no-insert-timestamp "${@:4}" "$work/entry.obj" "$work/$1.obj" -lkernel32 -luser32 -o "$work/$1.dll"
+    $windows-gcc -shared -nostdlib -Wl,--no-insert-timestamp,--image-base=0x180000000 "${@:4}" "$work/entry.obj" "$work/$1.obj" -lkernel32 -luser32 -o "$work/$1.dll"
 }
 $windows-gcc -c -Os -x c - -o "$work/entry.obj" <<'C'
 #include <windows.h>
 BOOL WINAPI DllMainCRTStartup(HINSTANCE own, DWORD why, LPVOID more) { return GetCurrentProcessId() && GetDesktopWindow(); }
 C
 windows_dll code .nv_fatb .nvFatBi -s
-windows_dll long_names .nv_fatbin .nvFatBinSegment
-$windows-strip --strip-debug --enable-deterministic-archives "$work/long_names.dll" 2>/dev/null || true
+windows_dll long_names .nv_fatbin .nvFatBinSegment -Wl,--enable-long-section-names
 keep code.dll long_names.dll code.obj
 printf '.section .nv_fatb,"dr"\n.incbin "%s"\n' "$work/several.fatbin" >"$work/big.s"
 $windows-as -mbig-obj "$work/big.s" -o "$work/compiled_with_bigobj.obj"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 from archfit.binary import elf
 from archfit.binary.cubin import parse_cubin
 from archfit.binary.fatbin import CONTAINER_START, HEAD_BYTES, Codes, Numbers, parse_fatbin
 from archfit.binary.search import find
-from archfit.binary.source import Read, read_exactly, reader_of
+from archfit.binary.source import LARGEST_READ_BYTES, Read, peek, read_exactly, reader_of
 from archfit.errors import FormatError
 
 Place = tuple[int, int, Numbers]
@@ -21,8 +21,8 @@ FindCode = Callable[[int, int], tuple[int, bool]]
 _CUBIN_START = b"\x7fELF\x02\x01\x01"
 _CUBIN_ABIS = (0x33, 0x41)
 _IDENT_BYTES = 64
-_LARGEST_CUBIN_BYTES = 1 << 28
 _LARGEST_SEARCH_BYTES = 1 << 20
+_MOST_DAMAGED = 64  # in honest files there is none; each one may cost a walk to the end of the file
 
 
 def walk_packed(read: Read, start: int, end: int, codes: Codes) -> Iterator[Place]:
@@ -54,6 +54,9 @@ def walk_scattered(
 
     What starts like one and is none goes to `damaged`, and the search goes on behind it. `find_code` searches; the default
     reads with `read` for it.
+
+    Raises:
+        FormatError: the file ends before `end`, or too much starts like a container and is none.
     """
     find_code = find_code or (lambda position, end: _find_code(read, position, end))
     position = start
@@ -70,32 +73,38 @@ def walk_scattered(
         try:
             numbers, behind = parse_fatbin(read, position, end, codes, head)
         except FormatError as error:
-            damaged.append(error)
+            _note(damaged, error)
             position += len(CONTAINER_START)
             continue
         yield position, behind, numbers
         position = behind
 
 
+def _note(damaged: list[FormatError], error: FormatError) -> None:
+    damaged.append(error)
+    if len(damaged) > _MOST_DAMAGED:
+        raise error
+
+
 def _walk_cubin(
     read: Read, offset: int, end: int, codes: Codes, damaged: list[FormatError]
-) -> Iterator[Place]:
+) -> Generator[Place, None, int]:
     """The cubin at `offset`, if there is one; returns where to go on."""
     size = _cubin_size(read, offset)
-    if not 0 < size <= min(end - offset, _LARGEST_CUBIN_BYTES):
+    if not 0 < size <= min(end - offset, LARGEST_READ_BYTES):
         return offset + len(_CUBIN_START)
     try:
         data = read_exactly(read, size, offset, "cubin")
         code = parse_cubin(reader_of(data)).code
     except FormatError as error:
-        damaged.append(FormatError(error.key, **{**error.values, "offset": offset}))
+        _note(damaged, FormatError(error.key, **{**error.values, "offset": offset}))
         return offset + len(_CUBIN_START)
     yield offset, offset + size, (codes.add(code),)
     return offset + size
 
 
 def _cubin_size(read: Read, offset: int) -> int:
-    """Size in bytes of the cubin at `offset`: its headers of sections stand at its start or its end. 0 for other ELF files."""
+    """Size in bytes of the cubin at `offset`, whose section headers stand at its start or its end. 0 for other ELF files."""
     ident = read(_IDENT_BYTES, offset)
     if len(ident) < _IDENT_BYTES or ident[7] not in _CUBIN_ABIS or elf.machine_of(ident) != elf.MACHINE_CUDA:
         return 0
@@ -104,7 +113,7 @@ def _cubin_size(read: Read, offset: int) -> int:
     behind_headers = max(segments + sizes[0] * sizes[1], sections + sizes[2] * sizes[3])
     if sections != _IDENT_BYTES:
         return behind_headers
-    table = read(sizes[2] * sizes[3], offset + sections)
+    table = peek(read, sizes[2] * sizes[3], offset + sections)
     rows = elf.SECTION.iter_unpack(table[: len(table) - len(table) % elf.SECTION.size])
     return max(behind_headers, max((row[4] + row[5] for row in rows if row[1] != elf.SHT_NOBITS), default=0))
 
@@ -122,14 +131,17 @@ def _skip_zeros(read: Read, position: int, end: int) -> int:
 
 
 def _find_code(read: Read, position: int, end: int) -> tuple[int, bool]:
-    """Offset of the next container or cubin, or `end`; True for a cubin. The search starts small: the next one is mostly near."""
+    """Offset of the next container or cubin, or `end`; True for a cubin.
+
+    The search starts small: the next one is mostly near.
+    """
     size = 256
     while position < end:
-        chunk = read(min(size, end - position), position)
+        chunk = read_exactly(read, min(size, end - position), position, "section")
         place, is_cubin = first_code(chunk)
         if place >= 0:
             return position + place, is_cubin
-        if len(chunk) <= OVERLAP or position + len(chunk) >= end:
+        if position + len(chunk) == end:
             return end, False
         position += len(chunk) - OVERLAP
         size = min(4 * size, _LARGEST_SEARCH_BYTES)

@@ -22,7 +22,9 @@ from archfit.binary.stream import read_stream
 from archfit.errors import FormatError
 from archfit.model import Library
 
-_CODE = re.compile(r"(\.so(\.\d+)*|\.dll|\.pyd|\.cubin|\.ptx|\.fatbin|\.a|\.lib|\.exe|(^|/)ptxas[\w-]*)$", re.IGNORECASE)
+_CODE = re.compile(
+    r"(\.so(\.\d+)*|\.dll|\.pyd|\.cubin|\.ptx|\.fatbin|\.a|\.lib|\.exe|(^|/)ptxas[\w-]*)$", re.IGNORECASE
+)
 _LOCAL_HEADER_BYTES = 30
 _INPUT_BYTES = 1 << 18
 _OUTPUT_BYTES = 1 << 20
@@ -139,7 +141,12 @@ def inflate(archive: Archive, member: Member, on_bytes: Callable[[int], None] | 
     header = archive.read(_LOCAL_HEADER_BYTES, member.offset)
     if len(header) != _LOCAL_HEADER_BYTES or header[:4] != b"PK\3\4":
         raise FormatError("zip-member", offset=member.offset, found=header[:4].hex(" "))
-    start = member.offset + _LOCAL_HEADER_BYTES + int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+    start = (
+        member.offset
+        + _LOCAL_HEADER_BYTES
+        + int.from_bytes(header[26:28], "little")
+        + int.from_bytes(header[28:30], "little")
+    )
     pieces = _counted(archive.stream(member.packed_bytes, start), on_bytes)
     if member.method == _STORED:
         yield from pieces

@@ -208,7 +208,7 @@ class Reading:
             try:
                 sections = _member_sections(part_of(read, start, size), size)
             except FormatError as error:
-                raise FormatError(error.key, **{**error.values, "offset": start + _offset(error)}) from error
+                raise FormatError(error.key, **{**error.values, "offset": start + offset_of(error)}) from error
             yield from self.parts(read, tuple(s._replace(offset=start + s.offset) for s in sections))
 
     def _odd(self, containers: tuple[Container, ...]) -> tuple[Text, ...]:
@@ -217,7 +217,7 @@ class Reading:
         )
         odd = [Text("unknown-kind", {"kind": hex(k), "count": str(n)}) for k, n in sorted(unknown.items())]
         for error in self.damaged[:3]:
-            values = {"offset": str(_offset(error)), "count": str(len(self.damaged))}
+            values = {"offset": str(offset_of(error)), "count": str(len(self.damaged))}
             odd.append(Text("damaged-container", values))
         return tuple(odd)
 
@@ -239,7 +239,8 @@ def _member_sections(member: Read, size_bytes: int) -> tuple[Section, ...]:
     return sections
 
 
-def _offset(error: FormatError) -> int:
+def offset_of(error: FormatError) -> int:
+    """Where in the file it was seen."""
     return int(str(error.values["offset"]))
 
 

@@ -22,7 +22,7 @@ _CUBIN_START = b"\x7fELF\x02\x01\x01"
 _CUBIN_ABIS = (0x33, 0x41)
 _IDENT_BYTES = 64
 _LARGEST_SEARCH_BYTES = 1 << 20
-_MOST_DAMAGED = 64  # in honest files there is none; each one may cost a walk to the end of the file
+_MOST_DAMAGED = 16  # in honest files there is none; each one may cost a walk to the end of the file
 
 
 def walk_packed(read: Read, start: int, end: int, codes: Codes) -> Iterator[Place]:
@@ -34,7 +34,7 @@ def walk_packed(read: Read, start: int, end: int, codes: Codes) -> Iterator[Plac
     position = start
     while position < end:
         head = read(HEAD_BYTES, position)
-        if not head.startswith(CONTAINER_START) and (filled := _skip_zeros(read, position, end)) != position:
+        if not head.startswith(CONTAINER_START) and (filled := skip_zeros(read, position, end)) != position:
             position = filled
             continue
         numbers, behind = parse_fatbin(read, position, end, codes, head)
@@ -52,8 +52,8 @@ def walk_scattered(
 ) -> Iterator[Place]:
     """Containers, and cubins that stand by themselves, among other data.
 
-    What starts like one and is none goes to `damaged`, and the search goes on behind it. `find_code` searches; the default
-    reads with `read` for it.
+    What starts like one and is none goes to `damaged`, with the offset where it starts, and the search goes on behind it.
+    `find_code` searches; the default reads with `read` for it.
 
     Raises:
         FormatError: the file ends before `end`, or too much starts like a container and is none.
@@ -73,15 +73,16 @@ def walk_scattered(
         try:
             numbers, behind = parse_fatbin(read, position, end, codes, head)
         except FormatError as error:
-            _note(damaged, error)
+            _note(damaged, error, position)
             position += len(CONTAINER_START)
             continue
         yield position, behind, numbers
         position = behind
 
 
-def _note(damaged: list[FormatError], error: FormatError) -> None:
-    damaged.append(error)
+def _note(damaged: list[FormatError], error: FormatError, offset: int) -> None:
+    """Remember what is wrong with the container or cubin at `offset`."""
+    damaged.append(FormatError(error.key, **{**error.values, "offset": offset}))
     if len(damaged) > _MOST_DAMAGED:
         raise error
 
@@ -97,7 +98,7 @@ def _walk_cubin(
         data = read_exactly(read, size, offset, "cubin")
         code = parse_cubin(reader_of(data)).code
     except FormatError as error:
-        _note(damaged, FormatError(error.key, **{**error.values, "offset": offset}))
+        _note(damaged, error, offset)
         return offset + len(_CUBIN_START)
     yield offset, offset + size, (codes.add(code),)
     return offset + size
@@ -118,7 +119,8 @@ def _cubin_size(read: Read, offset: int) -> int:
     return max(behind_headers, max((row[4] + row[5] for row in rows if row[1] != elf.SHT_NOBITS), default=0))
 
 
-def _skip_zeros(read: Read, position: int, end: int) -> int:
+def skip_zeros(read: Read, position: int, end: int) -> int:
+    """Offset of the first byte in front of `end` that is not zero, or `end`."""
     step = 64
     while position < end:
         chunk = read_exactly(read, min(step, end - position), position, "fatbin section")

@@ -64,7 +64,8 @@ def parse_library(read: Read, name: str, size_bytes: int, *, search: Search = "a
         return Reading(name, size_bytes, search).image(read, "pe")
     if pe.is_object(start):
         reading = Reading(name, size_bytes, search)
-        return reading.library(reading.parts(read, pe.parse_object_sections(read)), "pe")
+        sections = _object_sections(read, size_bytes)
+        return reading.library(reading.parts(read, sections), "pe")
     if not start.startswith(elf.MAGIC) and looks_like_ptx(start):
         return _single(name, size_bytes, read_ptx(read, size_bytes), "ptx")
     if elf.machine_of(elf.parse_ident(read)) == elf.MACHINE_CUDA:
@@ -119,6 +120,9 @@ class Reading:
     def image(self, read: Read, kind: FileFormat) -> Library:
         """A shared object or a program."""
         sections = sections_of(read, kind)
+        if kind == "pe":  # an ELF file has its section headers at the end, which a cut takes first
+            for section in sections:
+                self._refuse_cut(section)
         needed = pe.parse_needed(read, sections) if kind == "pe" else elf.parse_needed(read, sections)
         return self.library(self.parts(read, sections), kind, needed)
 
@@ -199,14 +203,14 @@ class Reading:
         return sorted(worth, key=lambda s: s.offset)
 
     def _refuse_cut(self, section: Section) -> None:
-        if section.end > self.size_bytes:
+        if section.size and section.end > self.size_bytes:
             found = max(0, self.size_bytes - section.offset)
             raise FormatError("file-cut", what=section.name, offset=section.offset, expected=section.size, found=found)
 
     def _members(self, read: Read) -> Iterator[Part]:
         for _, start, size in ar.walk_members(read, self.size_bytes):
             try:
-                sections = _member_sections(part_of(read, start, size), size)
+                sections = _object_sections(part_of(read, start, size), size)
             except FormatError as error:
                 raise FormatError(error.key, **{**error.values, "offset": start + offset_of(error)}) from error
             yield from self.parts(read, tuple(s._replace(offset=start + s.offset) for s in sections))
@@ -222,8 +226,8 @@ class Reading:
         return tuple(odd)
 
 
-def _member_sections(member: Read, size_bytes: int) -> tuple[Section, ...]:
-    """The sections of one member of an archive: of an object file of either system, none of anything else."""
+def _object_sections(member: Read, size_bytes: int) -> tuple[Section, ...]:
+    """The sections of an object file of either system; none of anything else, such as the tables of an archive."""
     head = member(64, 0)
     if head.startswith(elf.MAGIC) and not is_foreign(head):
         sections = elf.parse_sections(member)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
 from archfit.binary import ar, elf, pe
 from archfit.binary.cubin import looks_like_ptx, parse_cubin, read_ptx
 from archfit.binary.fatbin import CONTAINER_START, Codes, Numbers
-from archfit.binary.source import Read, Section, open_file, part_of, read_exactly
+from archfit.binary.source import Read, Section, open_file, part_of, read_exactly, reader_of
 from archfit.binary.walk import Place, walk_packed, walk_scattered
 from archfit.errors import FormatError
 from archfit.model import CodeObject, Container, FileFormat, Library, Text
@@ -30,7 +31,7 @@ _WRAPPER, _WRAPPER_MAGIC = struct.Struct("<IIQQ"), 0x466243B1
 # Sections that compilers fill and that can hold no code for a GPU.
 _NEVER = (
     ".eh_frame", ".gcc_except_table", ".rela.", ".rel.", ".dyn", ".gnu.", ".hash", ".note", ".interp", ".init", ".fini",
-    ".got", ".plt", ".tm_clone", ".jcr", ".nvFatBi", "__nv_module_id", "__nv_mod", ".reloc", ".pdata", ".rsrc", ".relro_padding",
+    ".got", ".plt", ".tm_clone", ".jcr", ".nvFatBi", "__nv_module_id", "__nv_mod", ".reloc", ".pdata", ".rsrc", ".relro",
 )  # fmt: skip
 _START_BYTES = 4096
 
@@ -117,9 +118,9 @@ class Reading:
         needed = pe.parse_needed(read, sections) if kind == "pe" else elf.parse_needed(read, sections)
         return self.library(self.parts(read, sections), kind, needed)
 
-    def archive(self, read: Read) -> Library:
-        """A static archive: all its members as one."""
-        return self.library(self._members(read), "archive")
+    def archive(self, read: Read, *, forward: bool = False) -> Library:
+        """A static archive: all its members as one. With `forward`, `read` never goes back: each member is held in memory."""
+        return self.library(self._members(read, forward=forward), "archive")
 
     def fatbin(self, read: Read) -> Library:
         """A file that is nothing but containers."""
@@ -194,13 +195,12 @@ class Reading:
     def _refuse_cut(self, section: Section) -> None:
         if section.end > self.size_bytes:
             found = max(0, self.size_bytes - section.offset)
-            raise FormatError(
-                "file-cut", what=section.name, offset=section.offset, expected=section.size, found=found
-            )
+            raise FormatError("file-cut", what=section.name, offset=section.offset, expected=section.size, found=found)
 
-    def _members(self, read: Read) -> Iterator[Part]:
+    def _members(self, read: Read, *, forward: bool) -> Iterator[Part]:
         for _, start, size in ar.walk_members(read, self.size_bytes):
-            member = part_of(read, start, size)
+            held = read_exactly(read, size, start, "archive member") if forward else None
+            member = part_of(read, start, size) if held is None else reader_of(held)
             head = member(64, 0)
             if head.startswith(elf.MAGIC) and not _is_foreign(head):
                 yield from self.parts(member, elf.parse_sections(member))
@@ -220,7 +220,7 @@ class Reading:
 
 def _refuse_overlaps(sections: list[Section]) -> None:
     ordered = sorted(sections, key=lambda s: s.offset)
-    for before, after in zip(ordered, ordered[1:], strict=False):
+    for before, after in pairwise(ordered):
         if before.end > after.offset:
             raise FormatError("sections-overlap", offset=after.offset, found=after.offset, expected=before.end)
 

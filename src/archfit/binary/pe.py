@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 from archfit.binary.source import Read, Section, peek, read_exactly, text_at
 from archfit.errors import FormatError
@@ -83,7 +84,7 @@ def _sections(read: Read, header: int, optional: int, image_base: int) -> tuple[
     return tuple(_section(row, read, strings, image_base) for row in _SECTION.iter_unpack(raw))
 
 
-def _section(row: tuple[bytes, *tuple[int, ...]], read: Read, strings: int, image_base: int) -> Section:
+def _section(row: tuple[Any, ...], read: Read, strings: int, image_base: int) -> Section:
     name, virtual_size, address, size, offset, flags = row[0], row[1], row[2], row[3], row[4], row[9]
     if virtual_size and virtual_size < size:
         size = virtual_size  # the rest of the last block of the file is padding

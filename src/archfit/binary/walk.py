@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 from archfit.binary import elf
 from archfit.binary.cubin import parse_cubin
@@ -23,6 +23,7 @@ _CUBIN_ABIS = (0x33, 0x41)
 _IDENT_BYTES = 64
 _LARGEST_CUBIN_BYTES = 1 << 28
 _LARGEST_SEARCH_BYTES = 1 << 20
+_NEAR_BYTES = 256
 
 
 def walk_packed(read: Read, start: int, end: int, codes: Codes) -> Iterator[Place]:
@@ -55,31 +56,35 @@ def walk_scattered(
     What starts like one and is none goes to `damaged`, and the search goes on behind it. `find_code` searches; the default
     reads with `read` for it.
     """
-    find_code = find_code or (lambda position, end: _find_code(read, position, end))
     position = start
     while position < end:
-        head = read(HEAD_BYTES, position)
-        if not head.startswith(CONTAINER_START):  # the next one mostly stands where the last one ended
-            position, is_cubin = find_code(position, end)
-            if position >= end:
-                return
-            if is_cubin:
-                position = yield from _walk_cubin(read, position, end, codes, damaged)
-                continue
-            head = read(HEAD_BYTES, position)
+        near = read(_NEAR_BYTES, position)  # the next one mostly stands where the last one ended, or a little behind
+        place, is_cubin = first_code(near)
+        if place < 0:
+            skipped = position + max(1, len(near) - OVERLAP)
+            place, is_cubin = find_code(skipped, end) if find_code else _find_code(read, skipped, end)
+            near = b""
+        else:
+            near, place = near[place:], position + place
+        if place >= end:
+            return
+        if is_cubin:
+            position = yield from _walk_cubin(read, place, end, codes, damaged)
+            continue
         try:
-            numbers, behind = parse_fatbin(read, position, end, codes, head)
+            head = near[:HEAD_BYTES] if len(near) >= HEAD_BYTES else b""
+            numbers, behind = parse_fatbin(read, place, end, codes, head)
         except FormatError as error:
             damaged.append(error)
-            position += len(CONTAINER_START)
+            position = place + len(CONTAINER_START)
             continue
-        yield position, behind, numbers
+        yield place, behind, numbers
         position = behind
 
 
 def _walk_cubin(
     read: Read, offset: int, end: int, codes: Codes, damaged: list[FormatError]
-) -> Iterator[Place]:
+) -> Generator[Place, None, int]:
     """The cubin at `offset`, if there is one; returns where to go on."""
     size = _cubin_size(read, offset)
     if not 0 < size <= min(end - offset, _LARGEST_CUBIN_BYTES):
@@ -95,7 +100,7 @@ def _walk_cubin(
 
 
 def _cubin_size(read: Read, offset: int) -> int:
-    """Size in bytes of the cubin at `offset`: its headers of sections stand at its start or its end. 0 for other ELF files."""
+    """Size in bytes of the cubin at `offset`, 0 for other ELF files: section headers stand at its start or its end."""
     ident = read(_IDENT_BYTES, offset)
     if len(ident) < _IDENT_BYTES or ident[7] not in _CUBIN_ABIS or elf.machine_of(ident) != elf.MACHINE_CUDA:
         return 0
@@ -122,8 +127,8 @@ def _skip_zeros(read: Read, position: int, end: int) -> int:
 
 
 def _find_code(read: Read, position: int, end: int) -> tuple[int, bool]:
-    """Offset of the next container or cubin, or `end`; True for a cubin. The search starts small: the next one is mostly near."""
-    size = 256
+    """Offset of the next container or cubin, or `end`; True for a cubin. The search starts small: most are near."""
+    size = 16 * _NEAR_BYTES
     while position < end:
         chunk = read(min(size, end - position), position)
         place, is_cubin = first_code(chunk)

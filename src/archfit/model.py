@@ -116,6 +116,31 @@ class Library:
         return self.path.rsplit("/", 1)[-1]
 
 
+CompilerKind = Literal["ptxas", "nvrtc", "nvjitlink", "nvvm", "libdevice"]
+
+
+@dataclass(frozen=True, slots=True)
+class Compiler:
+    """A compiler of GPU code that works at run time: `release` is its CUDA, `targets` what its bytes say it can target.
+
+    `targets` is empty for ``libdevice``, whose code is for every GPU.
+    """
+
+    path: str
+    kind: CompilerKind
+    release: CudaVersion | None
+    targets: tuple[Target, ...]
+
+    @property
+    def name(self) -> str:
+        """The file name: ``ptxas-blackwell``."""
+        return self.path.rsplit("/", 1)[-1]
+
+    def knows(self, device: ComputeCapability) -> bool:
+        """Can it compile for exactly this GPU?"""
+        return self.kind == "libdevice" or any(t.capability.canonical == device.canonical for t in self.targets)
+
+
 @dataclass(frozen=True, slots=True)
 class Coverage:
     """What one library can do on one GPU.
@@ -127,6 +152,37 @@ class Coverage:
     verdict: Verdict
     counts: Mapping[Verdict, int]
     ptx_isa: str | None = None
+
+
+SubjectKind = Literal["wheel", "library", "folder", "environment", "requirement"]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What was scanned, and the code in it: one distribution for a wheel or file, one for each package of an environment.
+
+    `name` is what was asked for, `file` what answered it (a wheel's name), `sha256` its hash where there is one; `cuda` is
+    the release of torch in it. `unreadable` are files with the reason; `cached` is True for an answer that was kept.
+    """
+
+    name: str
+    kind: SubjectKind
+    distributions: tuple[Distribution, ...]
+    unreadable: tuple[tuple[str, Text], ...] = ()
+    file: str = ""
+    sha256: str | None = None
+    cuda: CudaVersion | None = None
+    cached: bool = False
+
+    @property
+    def libraries(self) -> tuple[Library, ...]:
+        """All files in which GPU code was looked for."""
+        return tuple(lib for d in self.distributions for lib in d.libraries)
+
+    @property
+    def compilers(self) -> tuple[Compiler, ...]:
+        """All run-time compilers."""
+        return tuple(c for d in self.distributions for c in d.compilers)
 
 
 # --- the machine -----------------------------------------------------------------------------------------------------
@@ -208,6 +264,7 @@ class Distribution:
     requires: tuple[str, ...] = ()
     import_names: tuple[str, ...] = ()
     libraries: tuple[Library, ...] = ()
+    compilers: tuple[Compiler, ...] = ()
 
     @property
     def torch_extensions(self) -> tuple[Library, ...]:

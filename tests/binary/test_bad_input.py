@@ -275,7 +275,7 @@ from archfit.model import Library
 def read(path):
     if path.suffix == ".whl":
         with open_wheel(path) as wheel:
-            return [read_member(wheel, member) for member in list_members(wheel)][0]
+            return [read_member(wheel, member)[0] for member in list_members(wheel)][0]
     return read_library(path)
 
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -407,7 +407,7 @@ WHEELS: dict[str, tuple[bytes, str, int | None]] = {
 
 def read_wheel(path: Path) -> list[object]:
     with open_wheel(path) as wheel:
-        return [read_member(wheel, member) for member in list_members(wheel)]
+        return [read_member(wheel, member)[0] for member in list_members(wheel)]
 
 
 @pytest.mark.parametrize("name", WHEELS)

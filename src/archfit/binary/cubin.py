@@ -56,7 +56,8 @@ def parse_cubin(read: Read) -> Cubin:
         raise FormatError("cubin-arch", offset=48, found=hex(flags))
     sections = parse_sections(read)
     note = _note(read, sections)
-    kernels = tuple(s.name.removeprefix(".text.") for s in sections if s.name.startswith(".text.") and s.size)
+    functions = (s.name.removeprefix(".text.") for s in sections if s.name.startswith(".text.") and s.size)
+    kernels = tuple(name for name in functions if not name.startswith("__cuda_"))  # the compiler's own helpers
     release = _RELEASE.search(note)
     return Cubin(
         CodeObject(

@@ -12,7 +12,7 @@ from typing import Literal
 from archfit.binary import ar, elf, pe
 from archfit.binary.cubin import looks_like_ptx, parse_cubin, read_ptx
 from archfit.binary.fatbin import CONTAINER_START, Codes, Numbers
-from archfit.binary.source import Read, Section, open_file, part_of, read_exactly
+from archfit.binary.source import Read, Section, open_file, part_of, read_exactly, reader_of
 from archfit.binary.walk import Place, walk_packed, walk_scattered
 from archfit.errors import FormatError
 from archfit.model import CodeObject, Container, FileFormat, Library, Text
@@ -31,10 +31,10 @@ _WRAPPER, _WRAPPER_MAGIC = struct.Struct("<IIQQ"), 0x466243B1
 # Sections that compilers fill and that can hold no code for a GPU.
 _NEVER = (
     ".eh_frame", ".gcc_except_table", ".rela.", ".rel.", ".dyn", ".gnu.", ".hash", ".note", ".interp", ".init", ".fini",
-    ".got", ".plt", ".tm_clone", ".jcr", ".nvFatBi", "__nv_module_id", "__nv_mod", ".reloc", ".pdata", ".rsrc",
-    ".relro_padding",
+    ".got", ".plt", ".tm_clone", ".jcr", ".nvFatBi", "__nv_module_id", "__nv_mod", ".reloc", ".pdata", ".rsrc", ".relro",
 )  # fmt: skip
 _START_BYTES = 4096
+_LARGEST_MEMBER_BYTES = 256 << 20
 
 
 def read_library(path: Path, name: str | None = None, *, search: Search = "all") -> Library:
@@ -126,9 +126,9 @@ class Reading:
         needed = pe.parse_needed(read, sections) if kind == "pe" else elf.parse_needed(read, sections)
         return self.library(self.parts(read, sections), kind, needed)
 
-    def archive(self, read: Read) -> Library:
-        """A static archive: all its members as one."""
-        return self.library(self._members(read), "archive")
+    def archive(self, read: Read, *, forward: bool = False) -> Library:
+        """A static archive: all its members as one. With `forward`, `read` never goes back: each member is held in memory."""
+        return self.library(self._members(read, forward=forward), "archive")
 
     def fatbin(self, read: Read) -> Library:
         """A file that is nothing but containers."""
@@ -207,13 +207,16 @@ class Reading:
             found = max(0, self.size_bytes - section.offset)
             raise FormatError("file-cut", what=section.name, offset=section.offset, expected=section.size, found=found)
 
-    def _members(self, read: Read) -> Iterator[Part]:
+    def _members(self, read: Read, *, forward: bool) -> Iterator[Part]:
         for _, start, size in ar.walk_members(read, self.size_bytes):
+            held = read_exactly(read, size, start, "archive member", _LARGEST_MEMBER_BYTES) if forward else None
+            member = part_of(read, start, size) if held is None else reader_of(held)
             try:
-                sections = _object_sections(part_of(read, start, size), size)
+                sections = _object_sections(member, size)
             except FormatError as error:
                 raise FormatError(error.key, **{**error.values, "offset": start + offset_of(error)}) from error
-            yield from self.parts(read, tuple(s._replace(offset=start + s.offset) for s in sections))
+            placed = tuple(s._replace(offset=start + s.offset) for s in sections)
+            yield from self.parts(read if held is None else reader_of(held, start), placed)
 
     def _odd(self, containers: tuple[Container, ...]) -> tuple[Text, ...]:
         unknown = Counter(

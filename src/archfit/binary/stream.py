@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 
-from archfit.binary import elf, pe
+from archfit.binary import ar, elf, pe
 from archfit.binary.library import Part, Reading, is_foreign, offset_of, parse_library, sections_of
 from archfit.binary.source import Read, Section, reader_of
 from archfit.binary.walk import OVERLAP, Place, first_code, skip_zeros, walk_packed, walk_scattered
@@ -25,8 +25,8 @@ _LARGEST_WHOLE_BYTES = 256 << 20
 def read_stream(reopen: Reopen, name: str, size_bytes: int) -> Library:
     """The same answer as `read_library` with everything searched, for a file that cannot be read at offsets.
 
-    What the library asks the loader for (`needed`) is left out for files over WHOLE_BYTES. Memory stays under 40 MB, but for
-    static archives and PTX texts, which are held whole up to 256 MB.
+    What the library asks the loader for (`needed`) is left out for files over WHOLE_BYTES. Memory stays under 40 MB, or what
+    the largest member of a static archive takes; other large files, such as PTX texts, are held whole up to 256 MB.
 
     Raises:
         FormatError: as `read_library`; or the pieces are not `size_bytes` in all.
@@ -41,6 +41,10 @@ def read_stream(reopen: Reopen, name: str, size_bytes: int) -> Library:
         return _image(stream, reopen, name, "pe")
     if start.startswith(elf.MAGIC) and elf.machine_of(start) != elf.MACHINE_CUDA:
         return _image(stream, reopen, name, "elf")
+    if start.startswith(ar.MAGIC):
+        library = Reading(name, size_bytes).archive(stream.read, forward=True)
+        stream.drain()
+        return library
     if size_bytes > _LARGEST_WHOLE_BYTES:
         raise FormatError("stream-too-large", offset=0, size=size_bytes, limit=_LARGEST_WHOLE_BYTES)
     return parse_library(reader_of(_whole(reopen, size_bytes)), name, size_bytes)

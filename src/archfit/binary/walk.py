@@ -18,6 +18,7 @@ FindCode = Callable[[int, int], tuple[int, bool]]
 
 _LARGEST_SEARCH_BYTES = 1 << 20
 _MOST_DAMAGED = 16  # in honest files there is none; each one may cost a walk to the end of the file
+_NEAR_BYTES = 256
 
 
 def walk_packed(read: Read, start: int, end: int, codes: Codes) -> Iterator[Place]:
@@ -53,25 +54,29 @@ def walk_scattered(
     Raises:
         FormatError: the file ends before `end`, or too much starts like a container and is none.
     """
-    find_code = find_code or (lambda position, end: _find_code(read, position, end))
     position = start
     while position < end:
-        head = read(HEAD_BYTES, position)
-        if not head.startswith(CONTAINER_START):  # the next one mostly stands where the last one ended
-            position, is_cubin = find_code(position, end)
-            if position >= end:
-                return
-            if is_cubin:
-                position = yield from _walk_cubin(read, position, end, codes, damaged)
-                continue
-            head = read(HEAD_BYTES, position)
-        try:
-            numbers, behind = parse_fatbin(read, position, end, codes, head)
-        except FormatError as error:
-            _note(damaged, error, position)
-            position += len(CONTAINER_START)
+        near = read(_NEAR_BYTES, position)  # the next one mostly stands where the last one ended, or a little behind
+        place, is_cubin = first_code(near)
+        if place < 0:
+            skipped = position + max(1, len(near) - OVERLAP)
+            place, is_cubin = find_code(skipped, end) if find_code else _find_code(read, skipped, end)
+            near = b""
+        else:
+            near, place = near[place:], position + place
+        if place >= end:
+            return
+        if is_cubin:
+            position = yield from _walk_cubin(read, place, end, codes, damaged)
             continue
-        yield position, behind, numbers
+        try:
+            head = near[:HEAD_BYTES] if len(near) >= HEAD_BYTES else b""
+            numbers, behind = parse_fatbin(read, place, end, codes, head)
+        except FormatError as error:
+            _note(damaged, error, place)
+            position = place + len(CONTAINER_START)
+            continue
+        yield place, behind, numbers
         position = behind
 
 
@@ -113,11 +118,8 @@ def skip_zeros(read: Read, position: int, end: int) -> int:
 
 
 def _find_code(read: Read, position: int, end: int) -> tuple[int, bool]:
-    """Offset of the next container or cubin, or `end`; True for a cubin.
-
-    The search starts small: the next one is mostly near.
-    """
-    size = 256
+    """Offset of the next container or cubin, or `end`; True for a cubin. The search starts small: most are near."""
+    size = 16 * _NEAR_BYTES
     while position < end:
         chunk = read_exactly(read, min(size, end - position), position, "section")
         place, is_cubin = first_code(chunk)

@@ -17,10 +17,11 @@ from typing import Protocol
 from isal import isal_zlib
 from isal.igzip_lib import IsalError
 
+from archfit.binary.compilers import CompilerTexts, compiler_kind
 from archfit.binary.source import open_file, peek, read_exactly
 from archfit.binary.stream import read_stream
 from archfit.errors import FormatError
-from archfit.model import Library
+from archfit.model import Compiler, Library
 
 _CODE = re.compile(
     r"(\.so(\.\d+)*|\.dll|\.pyd|\.cubin|\.ptx|\.fatbin|\.a|\.lib|\.exe|(^|/)ptxas[\w-]*)$", re.IGNORECASE
@@ -30,6 +31,10 @@ _INPUT_BYTES = 1 << 18
 _OUTPUT_BYTES = 1 << 20
 _ENCRYPTED, _STORED, _DEFLATED = 0x1, 0, 8
 _LARGEST_RATIO, _LARGEST_UNCHECKED_BYTES = 250, 64 << 20  # libraries inflate to 2 to 20 times their size
+
+
+OnBytes = Callable[[int], None]
+"""Told how many packed bytes were read since the last time; may raise to stop."""
 
 
 class Archive(Protocol):
@@ -107,8 +112,10 @@ def list_members(archive: Archive) -> tuple[Member, ...]:
     return members
 
 
-def read_member(archive: Archive, member: Member, on_bytes: Callable[[int], None] | None = None) -> Library:
-    """Read the GPU code of one member.
+def read_member(
+    archive: Archive, member: Member, on_bytes: OnBytes | None = None
+) -> tuple[Library | None, Compiler | None]:
+    """Read the GPU code of one member, or what it can compile for, or both.
 
     `on_bytes` is told how many packed bytes were read since the last time.
 
@@ -116,7 +123,16 @@ def read_member(archive: Archive, member: Member, on_bytes: Callable[[int], None
         FormatError: the member cannot be read, or is no library.
     """
     refuse_unsafe(member)
-    return read_stream(lambda: inflate(archive, member, on_bytes), member.name, member.size_bytes)
+    kind = compiler_kind(member.name)
+    if kind is None:
+        return read_stream(lambda: inflate(archive, member, on_bytes), member.name, member.size_bytes), None
+    texts = CompilerTexts(member.name)
+    if kind in ("ptxas", "libdevice"):
+        for piece in inflate(archive, member, on_bytes):
+            texts.feed(piece)
+        return None, texts.compiler()
+    library = read_stream(lambda: _shared(archive, member, texts, on_bytes), member.name, member.size_bytes)
+    return library, texts.compiler()
 
 
 def refuse_unsafe(member: Member) -> None:
@@ -133,7 +149,7 @@ def refuse_unsafe(member: Member) -> None:
         raise FormatError("zip-bomb", offset=member.offset, found=member.size_bytes, expected=member.packed_bytes)
 
 
-def inflate(archive: Archive, member: Member, on_bytes: Callable[[int], None] | None = None) -> Iterator[bytes]:
+def inflate(archive: Archive, member: Member, on_bytes: OnBytes | None = None) -> Iterator[bytes]:
     """The bytes of a member in pieces of at most 1 MB.
 
     Raises:
@@ -142,12 +158,8 @@ def inflate(archive: Archive, member: Member, on_bytes: Callable[[int], None] | 
     header = peek(archive.read, _LOCAL_HEADER_BYTES, member.offset)
     if len(header) != _LOCAL_HEADER_BYTES or header[:4] != b"PK\3\4":
         raise FormatError("zip-member", offset=member.offset, found=header[:4].hex(" "))
-    start = (
-        member.offset
-        + _LOCAL_HEADER_BYTES
-        + int.from_bytes(header[26:28], "little")
-        + int.from_bytes(header[28:30], "little")
-    )
+    name_bytes, extra_bytes = int.from_bytes(header[26:28], "little"), int.from_bytes(header[28:30], "little")
+    start = member.offset + _LOCAL_HEADER_BYTES + name_bytes + extra_bytes
     pieces = _counted(archive.stream(member.packed_bytes, start), on_bytes)
     found = 0
     for piece in pieces if member.method == _STORED else _inflate(pieces, member):
@@ -155,6 +167,12 @@ def inflate(archive: Archive, member: Member, on_bytes: Callable[[int], None] | 
         yield piece
     if found != member.crc:
         raise FormatError("zip-crc", offset=member.offset, found=f"{found:08x}", expected=f"{member.crc:08x}")
+
+
+def _shared(archive: Archive, member: Member, texts: CompilerTexts, on_bytes: OnBytes | None) -> Iterator[bytes]:
+    for piece in inflate(archive, member, on_bytes):
+        texts.feed(piece)
+        yield piece
 
 
 def _inflate(pieces: Iterable[bytes], member: Member) -> Iterator[bytes]:
@@ -169,13 +187,13 @@ def _inflate(pieces: Iterable[bytes], member: Member) -> Iterator[bytes]:
                 return
         while piece := machine.flush(_OUTPUT_BYTES):
             yield piece
-    except IsalError as error:  # type: ignore[misc]  # the stub takes the class for an instance
+    except (IsalError, EOFError, ValueError) as error:  # type: ignore[misc]  # the stub takes the class for an instance
         raise FormatError("zip-damaged", offset=member.offset, cause=str(error)) from error
     if not machine.eof:
         raise FormatError("zip-damaged", offset=member.offset, cause="ends early")
 
 
-def _counted(pieces: Iterable[bytes], on_bytes: Callable[[int], None] | None) -> Iterator[bytes]:
+def _counted(pieces: Iterable[bytes], on_bytes: OnBytes | None) -> Iterator[bytes]:
     for piece in pieces:
         if on_bytes:
             on_bytes(len(piece))

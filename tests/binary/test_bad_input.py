@@ -21,7 +21,8 @@ from archfit.binary.library import parse_library, read_library
 from archfit.binary.source import LARGEST_READ_BYTES, reader_of
 from archfit.binary.wheel import list_members, open_wheel, read_member
 from archfit.errors import FormatError
-from archfit.model import Library
+from archfit.model import Library, Text
+from archfit.report.messages import Messages
 from forge import ALLOC, CONTAINER_START, Packed, Part, altered, concatenated, container, elf, entry, wrapper, zipped
 
 DATA = Path(__file__).parents[1] / "data"
@@ -130,6 +131,15 @@ def test_a_lie_is_told_with_its_offset(tmp_path: Path, name: str) -> None:
     assert error.value.key == key
     assert isinstance(error.value.values["offset"], int)
     assert offset is None or error.value.values["offset"] == offset
+    assert_it_can_be_said(error.value)
+
+
+def assert_it_can_be_said(error: FormatError) -> None:
+    """In both languages, with every value that the sentence wants."""
+    for language in ("en", "zh"):
+        sentence = Messages(language).text(Text(error.key, {name: str(value) for name, value in error.values.items()}))
+        assert "{" not in sentence
+        assert str(error.values["offset"]) in sentence
 
 
 @pytest.mark.parametrize("name", FIXTURES)
@@ -270,7 +280,8 @@ from pathlib import Path
 from archfit.binary.library import read_library
 from archfit.binary.wheel import list_members, open_wheel, read_member
 from archfit.errors import FormatError
-from archfit.model import Library
+from archfit.model import Library, Text
+from archfit.report.messages import Messages
 
 def read(path):
     if path.suffix == ".whl":
@@ -380,6 +391,7 @@ WHEELS: dict[str, tuple[bytes, str, int | None]] = {
     "name that climbs, Windows": (zipped(packed("torch\\..\\..\\x.dll")), "zip-name", 0),
     "name from the root": (zipped(packed("/usr/lib/libx.so")), "zip-name", 0),
     "name with a drive": (zipped(packed("C:/x.dll")), "zip-name", 0),
+    "name of nothing": (zipped(packed("")), "zip-name", 0),
     "encrypted": (zipped(packed(flags=1)), "zip-encrypted", 0),
     "bzip2": (zipped(packed(method=12)), "zip-method", 0),
     "zstd": (zipped(packed(method=93)), "zip-method", 0),
@@ -418,6 +430,7 @@ def test_a_wheel_that_lies_is_refused_with_an_offset(tmp_path: Path, name: str) 
     with pytest.raises(FormatError) as error:
         read_wheel(path)
     assert (error.value.key, error.value.values["offset"]) == (key, offset)
+    assert_it_can_be_said(error.value)
 
 
 def test_a_wheel_made_by_hand_is_read(tmp_path: Path) -> None:

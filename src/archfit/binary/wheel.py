@@ -104,7 +104,7 @@ def list_members(archive: Archive) -> tuple[Member, ...]:
     members = tuple(
         Member(r.filename, r.header_offset, r.compress_size, r.file_size, r.compress_type, r.flag_bits, r.CRC)
         for r in rows
-        if not r.is_dir()
+        if not r.filename.endswith("/")
     )
     packed = sum(member.packed_bytes for member in members)
     if packed > archive.size_bytes:

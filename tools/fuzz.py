@@ -5,8 +5,8 @@
     python tools/fuzz.py elf --again FILE        one file that failed, with its traceback
 
 Targets: elf pe fatbin wheel archive cubin stream kernels compiler. Needs the dependency group `fuzz` (atheris, which is
-libFuzzer for Python): ``uv pip install --group fuzz -e .``. A failure is any exception but FormatError, a run over one second,
-or a process over 512 MB; the file that did it stays in ``.fuzz/TARGET/failures``. The seeds are the fixtures of tests/data and
+libFuzzer for Python): ``uv pip install --group fuzz -e .``. A failure is any exception but FormatError, a run over a second,
+or a process over 512 MB; the file that did it stays in ``.fuzz/TARGET/failures``. The seeds are fixtures of tests/data and
 files made by hand. `stream` also compares: what a file on disk holds, it must hold when it passes by once in small pieces.
 """
 

@@ -100,6 +100,7 @@ FILES: dict[str, tuple[bytes, str, int | None]] = {
     "fatbin: zeros and then data": (FATBIN + bytes(1000) + b"x" * 16, "fatbin-magic", len(FATBIN) + 1000),
     # cubins and PTX
     "cubin: target 0": (altered(CUBIN, 48, bytes(4)), "cubin-arch", 48),
+    "cubin: program headers at 2**63": (altered(CUBIN, 32, b"\xff" * 7 + b"\x7f"), "file-cut", 0),
     "cubin: cut": (CUBIN[:-1], "file-cut", None),
     "ptx: no target": (b".version 8.4\n.address_size 64\n", "not-ptx", 0),
     "ptx: version of 5,000 digits": (b".version " + b"9" * 5000 + b".0\n.target sm_90\n", "not-elf", 0),
@@ -406,6 +407,7 @@ WHEELS: dict[str, tuple[bytes, str, int | None]] = {
     "deflate damaged": (altered(GOOD, 37, b"\xff" * 8), "zip-damaged", 0),
     "deflate ends early": (zipped(packed(packed_size=2000)), "zip-damaged", 0),
     "more bytes than told": (zipped(packed(size=1000)), "stream-longer", 1000),
+    "nothing in it": (zipped(packed(data=b"")), "file-cut", 0),
     "fewer bytes than told": (zipped(packed(size=len(LIBRARY) + 1)), "file-cut", len(LIBRARY)),
     "4 GB told": (zipped(packed(size=HUGE)), "zip-bomb", 0),
     "dense": (zipped(Packed("libx.so", BOMB, 300 << 20)), "zip-bomb", 0),

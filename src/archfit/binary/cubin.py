@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from archfit.arch import ComputeCapability, Suffix, Target
 from archfit.binary import elf
 from archfit.binary.elf import parse_ident, parse_sections
-from archfit.binary.source import LARGEST_READ_BYTES, Read, Section, peek, read_exactly
+from archfit.binary.source import LARGEST_FILE_BYTES, LARGEST_READ_BYTES, Read, Section, peek, read_exactly
 from archfit.errors import FormatError
 from archfit.model import CodeObject
 
@@ -127,7 +127,7 @@ def looks_like_ptx(start: bytes) -> bool:
 
 def _length(read: Read, below: int) -> int:
     """How many bytes there are, fewer than `below`."""
-    return bisect_left(range(below), True, key=lambda offset: not peek(read, 1, offset))
+    return bisect_left(range(min(below, LARGEST_FILE_BYTES)), True, key=lambda offset: not peek(read, 1, offset))
 
 
 def _note(read: Read, sections: tuple[Section, ...]) -> bytes:

@@ -81,6 +81,8 @@ class Stream:
             LookupError: it was not; carries offset and size.
         """
         size = max(0, min(size, self.size_bytes - offset))
+        if size == 0:
+            return b""
         for start, _, data in self._kept:
             if start <= offset and offset + size <= start + len(data):
                 return bytes(data[offset - start : offset - start + size])

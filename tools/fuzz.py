@@ -117,7 +117,7 @@ SEEDS: dict[str, Callable[[], Iterator[bytes]]] = {
     "archive": archive_seeds,
     "cubin": lambda: fixtures(".cubin", ".ptx"),
     "stream": lambda: (
-        bytes([size]) + data for size in (0, 200) for data in (*elf_seeds(), *pe_seeds(), *archive_seeds())
+        bytes([size]) + data for size in (0, 20) for data in (*elf_seeds(), *pe_seeds(), *archive_seeds())
     ),
     "kernels": fatbin_seeds,
     "compiler": compiler_seeds,
@@ -147,7 +147,7 @@ def targets() -> dict[str, Callable[[bytes], object]]:
             return error.key if error.key != "stream-longer" else "file-cut"
 
     def read_stream(data: bytes) -> None:
-        size, data = 1 + data[0] * 16 if data else 1, data[1:]
+        size, data = 97 + data[0] * 64 if data else 97, data[1:]
         pieces = [data[at : at + size] for at in range(0, len(data), size)]
         stream.WHOLE_BYTES = 0
         passing = outcome(lambda: stream.read_stream(lambda: iter(pieces), "name", len(data)).containers)

@@ -407,6 +407,12 @@ WHEELS: dict[str, tuple[bytes, str, int | None]] = {
     "deflate damaged": (altered(GOOD, 37, b"\xff" * 8), "zip-damaged", 0),
     "deflate ends early": (zipped(packed(packed_size=2000)), "zip-damaged", 0),
     "more bytes than told": (zipped(packed(size=1000)), "stream-longer", 1000),
+    "far fewer bytes than told": (zipped(packed(data=LIBRARY[:20], size=20 << 20, crc=0)), "zip-crc", 0),
+    "fewer bytes than any header": (
+        zipped(Packed("libx.so", LIBRARY[:20], 20 << 20, zlib.crc32(LIBRARY[:20]), method=0)),
+        "file-cut",
+        20,
+    ),
     "nothing in it": (zipped(packed(data=b"")), "file-cut", 0),
     "fewer bytes than told": (zipped(packed(size=len(LIBRARY) + 1)), "file-cut", len(LIBRARY)),
     "4 GB told": (zipped(packed(size=HUGE)), "zip-bomb", 0),

@@ -181,10 +181,13 @@ def _keep_headers(stream: Stream, kind: FileFormat) -> None:
     """Where section headers, their names and the wrappers mostly are; the rest is worth a second look."""
     stream.read(_HEAD_BYTES, 0)
     stream.keep(0, _HEAD_BYTES)
-    if kind == "elf":
-        table, size = elf.section_table(stream.kept)  # the names of the sections mostly stand right before it
-        stream.keep(table - _NAMES_BYTES, _NAMES_BYTES + size)
-    parts = _parts_in_head(stream.kept, kind)
+    try:
+        if kind == "elf":
+            table, size = elf.section_table(stream.kept)  # the names of the sections mostly stand right before it
+            stream.keep(table - _NAMES_BYTES, _NAMES_BYTES + size)
+        parts = pe.parse_sections(stream.kept) if kind == "pe" else elf.parse_segments(stream.kept)
+    except (LookupError, FormatError):
+        return  # they stand further behind, or are damaged: that is told when the file has passed
     stream.dull = [part for part in parts if part.executable]
     room = _LARGEST_SEGMENTS_BYTES
     for part in parts:
@@ -192,13 +195,6 @@ def _keep_headers(stream: Stream, kind: FileFormat) -> None:
         if wanted and part.size <= room:
             stream.keep(part.offset, part.size)
             room -= part.size
-
-
-def _parts_in_head(read: Read, kind: FileFormat) -> tuple[Section, ...]:
-    try:
-        return pe.parse_sections(read) if kind == "pe" else elf.parse_segments(read)
-    except (LookupError, FormatError):
-        return ()  # they stand further behind, or are damaged: that is told when the file has passed
 
 
 class _SecondLook:

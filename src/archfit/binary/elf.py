@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 
-from archfit.binary.source import Read, Section, peek, read_exactly, text_at
+from archfit.binary.source import LARGEST_READ_BYTES, Read, Section, peek, read_exactly, text_at
 from archfit.errors import FormatError
 
 MAGIC = b"\x7fELF"
@@ -75,7 +75,22 @@ def parse_sections(read: Read) -> tuple[Section, ...]:
     if names_index >= len(headers):
         raise FormatError("elf-names", offset=62, found=names_index, expected=len(headers))
     names = read_exactly(read, headers[names_index][5], headers[names_index][4], "section names")
-    return tuple(_section(header, names) for header in headers)
+    sections, room = (
+        [],
+        LARGEST_READ_BYTES,
+    )  # many names without an end in one table would be far more text than the table
+    for header in headers:
+        sections.append(_section(header, names))
+        room -= len(sections[-1].name)
+        if room < 0:
+            raise FormatError(
+                "too-large",
+                what="section names",
+                offset=headers[names_index][4],
+                found=len(names) - room,
+                expected=len(names),
+            )
+    return tuple(sections)
 
 
 def _section(header: tuple[int, ...], names: bytes) -> Section:
@@ -95,6 +110,9 @@ def _section(header: tuple[int, ...], names: bytes) -> Section:
 def parse_segments(read: Read) -> tuple[Section, ...]:
     """The loaded segments of an ELF file, each as a section without a name of its own.
 
+    Only one that begins behind offset 0 counts as executable, which means nothing but instructions: older linkers make one
+    segment of the headers, the instructions and the constants.
+
     Raises:
         FormatError: not a 64-bit little-endian ELF file, or cut short.
     """
@@ -106,7 +124,9 @@ def parse_segments(read: Read) -> tuple[Section, ...]:
         raise FormatError("elf-section-size", offset=54, found=entry_size, expected=_SEGMENT.size)
     rows = _SEGMENT.iter_unpack(read_exactly(read, count * entry_size, table, "program headers"))
     return tuple(
-        Section("PT_LOAD", offset, size, address, executable=bool(flags & _PF_X), writable=bool(flags & _PF_W))
+        Section(
+            "PT_LOAD", offset, size, address, executable=bool(flags & _PF_X and offset), writable=bool(flags & _PF_W)
+        )
         for kind, flags, offset, address, _, size, _, _ in rows
         if kind == _PT_LOAD
     )

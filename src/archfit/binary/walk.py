@@ -8,7 +8,7 @@ from archfit.binary import elf
 from archfit.binary.cubin import parse_cubin
 from archfit.binary.fatbin import CONTAINER_START, HEAD_BYTES, Codes, Numbers, parse_fatbin
 from archfit.binary.search import find
-from archfit.binary.source import Read, read_exactly, reader_of
+from archfit.binary.source import LARGEST_READ_BYTES, Read, peek, read_exactly, reader_of
 from archfit.errors import FormatError
 
 Place = tuple[int, int, Numbers]
@@ -21,9 +21,9 @@ FindCode = Callable[[int, int], tuple[int, bool]]
 _CUBIN_START = b"\x7fELF\x02\x01\x01"
 _CUBIN_ABIS = (0x33, 0x41)
 _IDENT_BYTES = 64
-_LARGEST_CUBIN_BYTES = 1 << 28
 _LARGEST_SEARCH_BYTES = 1 << 20
 _NEAR_BYTES = 256
+_MOST_DAMAGED = 16  # in honest files there is none; each one may cost a walk to the end of the file
 
 
 def walk_packed(read: Read, start: int, end: int, codes: Codes) -> Iterator[Place]:
@@ -35,7 +35,7 @@ def walk_packed(read: Read, start: int, end: int, codes: Codes) -> Iterator[Plac
     position = start
     while position < end:
         head = read(HEAD_BYTES, position)
-        if not head.startswith(CONTAINER_START) and (filled := _skip_zeros(read, position, end)) != position:
+        if not head.startswith(CONTAINER_START) and (filled := skip_zeros(read, position, end)) != position:
             position = filled
             continue
         numbers, behind = parse_fatbin(read, position, end, codes, head)
@@ -53,8 +53,11 @@ def walk_scattered(
 ) -> Iterator[Place]:
     """Containers, and cubins that stand by themselves, among other data.
 
-    What starts like one and is none goes to `damaged`, and the search goes on behind it. `find_code` searches; the default
-    reads with `read` for it.
+    What starts like one and is none goes to `damaged`, with the offset where it starts, and the search goes on behind it.
+    `find_code` searches; the default reads with `read` for it.
+
+    Raises:
+        FormatError: the file ends before `end`, or too much starts like a container and is none.
     """
     position = start
     while position < end:
@@ -75,11 +78,18 @@ def walk_scattered(
             head = near[:HEAD_BYTES] if len(near) >= HEAD_BYTES else b""
             numbers, behind = parse_fatbin(read, place, end, codes, head)
         except FormatError as error:
-            damaged.append(error)
+            _note(damaged, error, place)
             position = place + len(CONTAINER_START)
             continue
         yield place, behind, numbers
         position = behind
+
+
+def _note(damaged: list[FormatError], error: FormatError, offset: int) -> None:
+    """Remember what is wrong with the container or cubin at `offset`."""
+    damaged.append(FormatError(error.key, **{**error.values, "offset": offset}))
+    if len(damaged) > _MOST_DAMAGED:
+        raise error
 
 
 def _walk_cubin(
@@ -87,13 +97,13 @@ def _walk_cubin(
 ) -> Generator[Place, None, int]:
     """The cubin at `offset`, if there is one; returns where to go on."""
     size = _cubin_size(read, offset)
-    if not 0 < size <= min(end - offset, _LARGEST_CUBIN_BYTES):
+    if not 0 < size <= min(end - offset, LARGEST_READ_BYTES):
         return offset + len(_CUBIN_START)
     try:
         data = read_exactly(read, size, offset, "cubin")
         code = parse_cubin(reader_of(data)).code
     except FormatError as error:
-        damaged.append(FormatError(error.key, **{**error.values, "offset": offset}))
+        _note(damaged, error, offset)
         return offset + len(_CUBIN_START)
     yield offset, offset + size, (codes.add(code),)
     return offset + size
@@ -109,12 +119,13 @@ def _cubin_size(read: Read, offset: int) -> int:
     behind_headers = max(segments + sizes[0] * sizes[1], sections + sizes[2] * sizes[3])
     if sections != _IDENT_BYTES:
         return behind_headers
-    table = read(sizes[2] * sizes[3], offset + sections)
+    table = peek(read, sizes[2] * sizes[3], offset + sections)
     rows = elf.SECTION.iter_unpack(table[: len(table) - len(table) % elf.SECTION.size])
     return max(behind_headers, max((row[4] + row[5] for row in rows if row[1] != elf.SHT_NOBITS), default=0))
 
 
-def _skip_zeros(read: Read, position: int, end: int) -> int:
+def skip_zeros(read: Read, position: int, end: int) -> int:
+    """Offset of the first byte in front of `end` that is not zero, or `end`."""
     step = 64
     while position < end:
         chunk = read_exactly(read, min(step, end - position), position, "fatbin section")
@@ -130,11 +141,11 @@ def _find_code(read: Read, position: int, end: int) -> tuple[int, bool]:
     """Offset of the next container or cubin, or `end`; True for a cubin. The search starts small: most are near."""
     size = 16 * _NEAR_BYTES
     while position < end:
-        chunk = read(min(size, end - position), position)
+        chunk = read_exactly(read, min(size, end - position), position, "section")
         place, is_cubin = first_code(chunk)
         if place >= 0:
             return position + place, is_cubin
-        if len(chunk) <= OVERLAP or position + len(chunk) >= end:
+        if position + len(chunk) == end:
             return end, False
         position += len(chunk) - OVERLAP
         size = min(4 * size, _LARGEST_SEARCH_BYTES)

@@ -116,6 +116,31 @@ class Library:
         return self.path.rsplit("/", 1)[-1]
 
 
+CompilerKind = Literal["ptxas", "nvrtc", "nvjitlink", "nvvm", "libdevice"]
+
+
+@dataclass(frozen=True, slots=True)
+class Compiler:
+    """A compiler of GPU code that works at run time: `release` is its CUDA, `targets` what its bytes say it can target.
+
+    `targets` is empty for ``libdevice``, whose code is for every GPU.
+    """
+
+    path: str
+    kind: CompilerKind
+    release: CudaVersion | None
+    targets: tuple[Target, ...]
+
+    @property
+    def name(self) -> str:
+        """The file name: ``ptxas-blackwell``."""
+        return self.path.rsplit("/", 1)[-1]
+
+    def knows(self, device: ComputeCapability) -> bool:
+        """Can it compile for exactly this GPU?"""
+        return self.kind == "libdevice" or any(t.capability.canonical == device.canonical for t in self.targets)
+
+
 @dataclass(frozen=True, slots=True)
 class Coverage:
     """What one library can do on one GPU.
@@ -208,6 +233,7 @@ class Distribution:
     requires: tuple[str, ...] = ()
     import_names: tuple[str, ...] = ()
     libraries: tuple[Library, ...] = ()
+    compilers: tuple[Compiler, ...] = ()
 
     @property
     def torch_extensions(self) -> tuple[Library, ...]:

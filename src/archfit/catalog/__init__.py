@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache, cached_property, lru_cache
@@ -16,6 +17,7 @@ from importlib import resources
 from typing import Any
 
 from archfit.arch import ComputeCapability, CudaVersion, Target, Verdict, judge_code
+from archfit.coverage import Loading
 from archfit.errors import UsageError
 from archfit.model import DriverRelease, Gpu
 
@@ -272,7 +274,29 @@ class Catalog:
 
     def is_dispatched(self, library_name: str) -> bool:
         """Does this library pick its kernels by GPU on purpose?"""
-        return any(fnmatchcase(library_name, pattern) for pattern in _load_dispatched())
+        return _named(library_name, _load_libraries()["dispatched"])
+
+    def is_tool(self, library_name: str) -> bool:
+        """Does this library carry GPU code only for itself, such as a profiler?"""
+        return _named(library_name, _load_libraries()["tools"])
+
+    def sections_of(self, library_name: str) -> tuple[str, ...] | None:
+        """Where a well-known library keeps GPU code besides ``.nv_fatbin``; None for all others: anywhere."""
+        rows = _load_libraries()["sections"]
+        return next((tuple(rows[pattern]) for pattern in rows if fnmatchcase(library_name, pattern)), None)
+
+    def loading_of(self, package: str) -> Loading:
+        """What is known of how a package loads its libraries."""
+        table = _load_libraries()
+        return Loading(
+            main=tuple(table["main"].get(package, ())),
+            picked=tuple(
+                (re.compile(row["pattern"]), row["by"]) for row in table["picked"] if row["package"] in (package, "*")
+            ),
+            special=tuple(name for row in table["special"] if row["package"] == package for name in row["libraries"]),
+            dispatched=tuple(table["dispatched"]),
+            tools=tuple(table["tools"]),
+        )
 
     def find_gpu(self, spec: str) -> Gpu:
         """Read what a person calls a GPU: ``RTX 5090``, ``sm_120``, ``12.0``.
@@ -338,7 +362,11 @@ def _load_json(name: str) -> dict[str, Any]:
     return loaded
 
 
+def _named(library_name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(library_name, pattern) for pattern in patterns)
+
+
 @lru_cache(maxsize=1)
-def _load_dispatched() -> tuple[str, ...]:
+def _load_libraries() -> dict[str, Any]:
     text = resources.files(__package__).joinpath("libraries.toml").read_text("utf-8")
-    return tuple(tomllib.loads(text)["dispatched"])
+    return tomllib.loads(text)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from archfit.catalog import Catalog
 from archfit.checks.driver import check_driver_for_build, check_driver_for_gpu, check_kernel_module
 from archfit.checks.machine import check_files, check_gpu, check_interpreter, check_transaction
-from archfit.checks.packages import check_extensions, check_family, check_vendor_libraries
+from archfit.checks.packages import check_compilers, check_extensions, check_family, check_vendor_libraries
 from archfit.checks.torch import check_torch, check_torch_arch
 from archfit.model import Diagnosis, Environment, Finding, Outcome, Severity, State, Status, Text
 
@@ -28,6 +28,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("torch-arch", check_torch_arch),
     ("vendor-libraries", check_vendor_libraries),
     ("extensions", check_extensions),
+    ("compilers", check_compilers),
     ("family", check_family),
     ("files", check_files),
 )

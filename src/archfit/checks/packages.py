@@ -13,8 +13,9 @@ from archfit.arch import ComputeCapability, Verdict
 from archfit.catalog import Catalog
 from archfit.checks.outcome import found, not_applicable, passed
 from archfit.checks.torch import coverage_of, jit_finding, targets_fact
-from archfit.coverage import targets_of
+from archfit.coverage import judge_package, targets_of
 from archfit.model import (
+    Compiler,
     Coverage,
     Distribution,
     Environment,
@@ -32,6 +33,8 @@ _FRAMEWORKS = frozenset(
     {"tensorflow", "jax-cuda12-plugin", "jax-cuda13-plugin", "onnxruntime-gpu", "paddlepaddle-gpu", "mxnet-cu112"}
 )
 _COMPANIONS = ("torchvision", "torchaudio")
+_TRITONS = ("triton", "pytorch-triton", "triton-windows")
+_BLACKWELL_FROM = ComputeCapability(9, 0)
 
 
 def check_vendor_libraries(env: Environment, catalog: Catalog) -> Outcome:
@@ -69,6 +72,43 @@ def check_extensions(env: Environment, catalog: Catalog) -> Outcome:
     if findings:
         return found("extensions", *findings)
     return passed("extensions", "extensions", names=", ".join(d.name for d, _ in packages) or "-")
+
+
+def check_compilers(env: Environment, catalog: Catalog) -> Outcome:
+    """Does the ptxas that Triton would run know each GPU?
+
+    NVRTC and nvJitLink are not asked: what calls them falls back to PTX for an older GPU, which the driver compiles.
+    """
+    triton = next((d for d in env.distributions if d.name in _TRITONS and d.compilers), None)
+    if not env.devices:
+        return not_applicable("compilers", "no-gpu-known")
+    if triton is None or not (copies := [c for c in triton.compilers if c.kind == "ptxas"]):
+        return not_applicable("compilers", "no-triton")
+    chosen = [(gpu, _ptxas_for(gpu.capability, copies)) for gpu in env.devices]
+    findings = [_no_ptxas(env, triton, ptxas, gpu) for gpu, ptxas in chosen if not ptxas.knows(gpu.capability)]
+    if findings:
+        return found("compilers", *findings)
+    return passed("compilers", "compilers", names=", ".join(dict.fromkeys(f"{c.name} {c.release}" for _, c in chosen)))
+
+
+def _ptxas_for(device: ComputeCapability, copies: list[Compiler]) -> Compiler:
+    """Triton 3.4 and newer run ``ptxas-blackwell``, where it is there, for 9.0 and newer (its ``get_ptxas``)."""
+    by_name = {c.name: c for c in copies}
+    newer = by_name.get("ptxas-blackwell")
+    return newer if newer and device >= _BLACKWELL_FROM else by_name.get("ptxas", copies[0])
+
+
+def _no_ptxas(env: Environment, triton: Distribution, ptxas: Compiler, gpu: Gpu) -> Finding:
+    values = {
+        "package": str(triton),
+        "ptxas": ptxas.name,
+        "release": str(ptxas.release or "?"),
+        "gpu": gpu.name,
+        "sm": gpu.capability.sm,
+        "known": " ".join(dict.fromkeys(t.capability.sm for t in ptxas.targets)),
+    }
+    fact = Fact(ptxas.path, Text("ptxas-targets", values))
+    return Finding("ptxas-arch", Severity.WARNING, ptxas.path, values, (fact,), env.command("plan"))
 
 
 def check_family(env: Environment, _: Catalog) -> Outcome:
@@ -154,25 +194,29 @@ def _vendor_finding(
 def _own_gpu_libraries(distribution: Distribution, catalog: Catalog) -> list[Library]:
     if distribution.name == "torch" or distribution.name.startswith("nvidia-"):
         return []
-    return [lib for lib in distribution.libraries if lib.containers and not catalog.is_dispatched(lib.name)]
+    ours = [lib for lib in distribution.libraries if lib.containers]
+    return [lib for lib in ours if not catalog.is_dispatched(lib.name) and not catalog.is_tool(lib.name)]
 
 
 def _judge(
     env: Environment, catalog: Catalog, distribution: Distribution, libraries: list[Library], gpu: Gpu
 ) -> Finding | None:
-    """One finding per package and GPU. A package may carry a library per CUDA version or GPU: one that runs is enough."""
-    judged = [(lib, coverage_of(env, catalog, lib, gpu.capability)) for lib in libraries]
-    judged = [(lib, coverage) for lib, coverage in judged if coverage.verdict is not Verdict.NO_GPU_CODE]
-    if not judged:
+    """One finding per package and GPU: what would be loaded there decides, and the first library that decides is named."""
+    cuda = env.torch_cuda.value if isinstance(env.torch_cuda, Known) else None
+    judged = judge_package(
+        libraries, gpu.capability, catalog.loading_of(distribution.name), cuda=cuda, toolkit=cuda
+    )
+    if not judged.decided_by:
         return None
-    best, coverage = min(judged, key=lambda pair: list(Verdict).index(pair[1].verdict))
-    if coverage.verdict is Verdict.JIT:
-        return jit_finding(env, catalog, str(distribution), best, gpu, coverage)
-    if coverage.verdict is Verdict.PARTIAL:
-        return _finding("arch-partial", Severity.WARNING, distribution, best, gpu, coverage, "")
-    if coverage.verdict is Verdict.NONE:
+    deciding = next(lib for lib in libraries if lib.path == judged.decided_by[0])
+    coverage = judged.libraries[deciding.path]
+    if judged.verdict is Verdict.JIT:
+        return jit_finding(env, catalog, str(distribution), deciding, gpu, coverage)
+    if judged.verdict is Verdict.PARTIAL:
+        return _finding("arch-partial", Severity.WARNING, distribution, deciding, gpu, coverage, "")
+    if judged.verdict is Verdict.NONE:
         kind = "arch-missing-framework" if distribution.name in _FRAMEWORKS else "arch-missing-extension"
-        return _finding(kind, Severity.ERROR, distribution, best, gpu, coverage, env.command("plan"))
+        return _finding(kind, Severity.ERROR, distribution, deciding, gpu, coverage, env.command("plan"))
     return None
 
 

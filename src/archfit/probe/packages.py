@@ -15,9 +15,11 @@ from urllib.parse import unquote, urlsplit
 
 from packaging.utils import canonicalize_name
 
+from archfit.binary.compilers import compiler_kind, read_compiler
 from archfit.binary.library import read_library
+from archfit.catalog import load_catalog
 from archfit.errors import FormatError
-from archfit.model import Distribution, Library, Text
+from archfit.model import Compiler, Distribution, Library, Text
 
 _SHARED_OBJECT = re.compile(r"\.so(\.\d+)*$")
 _RECORD_PATH = re.compile(r'^(?:"([^"\n]+)"|([^,"\n]+))', re.MULTILINE)
@@ -42,10 +44,11 @@ class _Found:
     requires: tuple[str, ...]
     import_names: tuple[str, ...]
     libraries: list[Library] = field(default_factory=list)
+    compilers: list[Compiler] = field(default_factory=list)
 
 
 def observe_packages(site_dirs: Sequence[Path], progress: Progress | None = None) -> Installed:
-    """List what is installed in these folders and read all shared objects in them; a file is read once."""
+    """List what is installed in these folders and read all shared objects and compilers in them; a file is read once."""
     found: dict[str, _Found] = {}
     files: list[tuple[str, Path, str]] = []
     unreadable: list[tuple[str, Text]] = []
@@ -64,7 +67,10 @@ def observe_packages(site_dirs: Sequence[Path], progress: Progress | None = None
             files += [(str(path), path, owner) for path in _walk_developed(folder, found[owner])]
     files += _conda_libraries(site_dirs)
     unreadable += _read_all(files, found, progress)
-    rows = (Distribution(f.name, f.version, f.requires, f.import_names, tuple(f.libraries)) for f in found.values())
+    rows = (
+        Distribution(f.name, f.version, f.requires, f.import_names, tuple(f.libraries), tuple(f.compilers))
+        for f in found.values()
+    )
     return Installed(tuple(sorted(rows, key=lambda d: d.name)), tuple(dict(unreadable).items()))
 
 
@@ -131,7 +137,7 @@ def _lost(site: Path, owners: Mapping[str, str], shadowed: frozenset[str]) -> li
 
 
 def _walk(site: Path, unreadable: list[tuple[str, Text]] | None = None) -> list[Path]:
-    """Every shared object below `site`, symbolic links to folders not followed; closed folders go to `unreadable`."""
+    """Every shared object and every compiler of GPU code below `site`, symbolic links to folders not followed; closed folders go to `unreadable`."""
     found = []
 
     def note(error: OSError) -> None:
@@ -140,7 +146,7 @@ def _walk(site: Path, unreadable: list[tuple[str, Text]] | None = None) -> list[
 
     for folder, folders, names in os.walk(site, onerror=note):
         folders[:] = [name for name in folders if not name.startswith("~")]  # left behind by pip, never imported
-        found += [Path(folder, name) for name in names if _SHARED_OBJECT.search(name)]
+        found += [Path(folder, name) for name in names if _SHARED_OBJECT.search(name) or compiler_kind(name)]
     return sorted(found)
 
 
@@ -172,11 +178,17 @@ def _read_all(
             if (status.st_dev, status.st_ino) in seen:
                 continue
             seen.add((status.st_dev, status.st_ino))
-            library = read_library(path, name)
+            _read(path, name, found.setdefault(owner, _Found(owner, "", (), ())))
         except FormatError as error:
             unreadable.append((name, Text(error.key, {k: str(v) for k, v in error.values.items()})))
         except OSError as error:
             unreadable.append((name, Text("plain", {"text": error.strerror or str(error)})))
-        else:
-            found.setdefault(owner, _Found(owner, "", (), ())).libraries.append(library)
     return unreadable
+
+
+def _read(path: Path, name: str, owner: _Found) -> None:
+    if compiler_kind(name):
+        owner.compilers.append(read_compiler(path, name))
+    if _SHARED_OBJECT.search(name):
+        sections = load_catalog().sections_of(path.name)
+        owner.libraries.append(read_library(path, name, search="all" if sections is None else sections))

@@ -57,7 +57,8 @@ _SUFFIXES_BEGIN = 90  # no target below sm_90 has an `a` or an `f`
 # The words of Row.explained:
 #   DLL                cuobjdump on Linux says "does not contain device code" of every DLL: its containers were carved out
 #   .rodata: 3         containers in a section it does not look into, carved out and given to it likewise
-#   13.5: no sm_35     it refuses the file, as it does with ``Invalid ELF``: the older one was asked
+#   13.5: no sm_35     it refuses the file, or says ``Invalid ELF`` or, of a bare cubin, that there is no device code in it:
+#                      the older one was asked
 #   f: 2               so many targets whose `f` its lists drop; its dump has it
 #   a: 2               so many targets below sm_90 behind which its lists put an `a`; its dump does not
 
@@ -180,38 +181,50 @@ class Tool:
     program: Path
     version: str
 
-    def ask(self, path: Path) -> Answer:
-        """Everything it says about one file."""
+    def ask(self, path: Path, *, expecting: bool) -> Answer:
+        """Everything it says about one file; that there is no code in it is a refusal where some is expected."""
         answer = Answer(self.version)
         texts = []
         for words in ([], ["--list-elf"], ["--list-ptx"]):
             done = subprocess.run(
                 [self.program, "-all", *words, path], capture_output=True, text=True, errors="replace"
             )
-            trouble = re.search(r"^cuobjdump (?:fatal|error).*", done.stderr + done.stdout, re.MULTILINE)
-            if trouble or done.returncode < 0:
-                said = trouble[0].partition(":")[2].strip() if trouble else f"signal {-done.returncode}"
-                answer.refused = said.replace(str(path), "the file")
+            answer.refused = refusal(done.stderr + done.stdout, done.returncode)
+            if answer.refused:
                 return answer
             texts.append(done.stdout)
         answer.codes = parse_dump(texts[0])
         answer.listed = parse_list(texts[1]) + parse_list(texts[2])
+        if expecting and not answer.codes and not answer.listed:
+            answer.refused = "no device code"
         return answer
 
 
-def ask_first_that_reads(tools: list[Tool], path: Path, row: Row) -> Answer:
+def refusal(said: str, exit_code: int) -> str:
+    """What it says where it gives up, without the name of the file; empty if it does not."""
+    if removed := re.search(r"Support for '(sm_\d+)' has been removed", said):
+        return f"no {removed[1]}"
+    if trouble := re.search(r"^cuobjdump (?:fatal|error)[^:]*: (.*?)(?: in '.*')?$", said, re.MULTILINE):
+        return trouble[1]
+    return f"signal {-exit_code}" if exit_code < 0 else ""
+
+
+def ask_first_that_reads(tools: list[Tool], path: Path, ours: Codes, row: Row) -> Answer:
     """The newest cuobjdump that does not refuse the file; refusals are noted."""
     for tool in tools:
-        answer = tool.ask(path)
+        answer = tool.ask(path, expecting=bool(ours))
         if not answer.refused:
             break
-        removed = re.search(r"sm_\d+", answer.refused)
-        told = f"{tool.version}: {f'no {removed[0]}' if removed else answer.refused}"
-        if told not in row.explained:
-            row.explained.append(told)
+        explain(row, f"{tool.version}: {answer.refused}")
     if answer.version not in row.asked:
         row.asked.append(answer.version)
     return answer
+
+
+def explain(row: Row, line: str) -> None:
+    """Add an explanation, once."""
+    if line not in row.explained:
+        row.explained.append(line)
 
 
 # One library.
@@ -233,10 +246,12 @@ def compare_library(path: Path, library: Library, tools: list[Tool], scratch: Pa
     row.objects = everything.total()
     row.targets = dict(sorted(Counter(f"{c.kind} {c.target}" for c in everything.elements()).items()))
     row.unexplained += [f"odd: {text.key} {dict(text.values)}" for text in library.odd]
-    if library.format in ("elf", "archive", "cubin", "fatbin"):
+    if library.format == "cubin":
+        compare_cubin(path, Piece(0, "the file", everything, True), tools, scratch, row)
+    if library.format in ("elf", "archive", "fatbin"):
         inside = replace(library, containers=tuple(c for c in library.containers if c.section in _READ_BY_IT))
         visible = codes_of(inside if library.format == "elf" else library)
-        note(row, visible, ask_first_that_reads(tools, path, row), "the file")
+        note(row, visible, ask_first_that_reads(tools, path, visible, row), "the file")
     if library.format in ("elf", "pe"):
         compare_hidden(path, library.format, tools, scratch, row)
     count_starts(path, row)
@@ -260,15 +275,16 @@ def compare_hidden(path: Path, kind: str, tools: list[Tool], scratch: Path, row:
             if kind == "pe" or section not in _READ_BY_IT:
                 hidden.setdefault(section, []).append(piece)
     if kind == "pe" and hidden:
-        row.explained.append("DLL")
+        explain(row, "DLL")
     for section, pieces in hidden.items():
         containers = [piece for piece in pieces if not piece.is_cubin]
         if kind != "pe":
-            row.explained.append(f"{section}: {len(pieces):,}")
+            explain(row, f"{section}: {len(pieces):,}")
         if containers:
             carved = scratch / "carved.fatbin"
             carve(path, containers, carved)
-            note(row, total(containers), ask_first_that_reads(tools, carved, row), section)
+            ours = total(containers)
+            note(row, ours, ask_first_that_reads(tools, carved, ours, row), section)
             carved.unlink()
         for piece in pieces:
             if piece.is_cubin:
@@ -294,12 +310,12 @@ def carve(path: Path, containers: list[Piece], to: Path) -> None:
 
 
 def compare_cubin(path: Path, piece: Piece, tools: list[Tool], scratch: Path, row: Row) -> None:
-    """Bare cubins have no fatbin header to dump: only ``--list-elf`` says something, and without `a` and `f` for some."""
+    """Bare cubins have no fatbin header to dump: only ``--list-elf`` says something of them."""
     cubin = scratch / "carved.cubin"
     with path.open("rb") as file:
         file.seek(piece.offset)
         cubin.write_bytes(file.read(64 << 20))
-    answer = ask_first_that_reads(tools, cubin, row)
+    answer = ask_first_that_reads(tools, cubin, piece.codes, row)
     if answer.refused:
         row.unexplained.append(f"cubin at {piece.offset} in {piece.section}: {answer.refused}")
     elif answer.listed != listed(piece.codes):
@@ -316,7 +332,8 @@ def note(row: Row, ours: Codes, answer: Answer, what: str) -> None:
         row.unexplained.append(f"{what}: no cuobjdump reads it: {answer.refused}")
         return
     explained, unexplained = judge(ours, answer, what)
-    row.explained += [line for line in explained if line not in row.explained]
+    for line in explained:
+        explain(row, line)
     row.unexplained += unexplained
 
 

@@ -81,17 +81,19 @@ class Container:
     """`count` fatbin containers of one library that hold the same code objects.
 
     `registered` containers are loaded by the CUDA runtime at start; the others are picked by the library's own code.
-    `relocatable` ones are the input of a link that has been done, and are never loaded themselves.
+    A `linked` one is the image that the library's `relocatable` ones were linked to; only where nothing in it fits the GPU
+    does the runtime link those again, from their PTX (seen on a GPU: docs/measurements.md).
     """
 
     objects: tuple[CodeObject, ...]
     registered: bool
     count: int
     section: str = ".nv_fatbin"
+    linked: bool = False
 
     @property
     def relocatable(self) -> bool:
-        """True for the parts of device-linked code; what counts is the linked image in another section."""
+        """True for the parts of device-linked code."""
         return self.section.startswith("__nv_rel")
 
 

@@ -42,7 +42,9 @@ def read_stream(reopen: Reopen, name: str, size_bytes: int) -> Library:
     if start.startswith(elf.MAGIC) and elf.machine_of(start) != elf.MACHINE_CUDA:
         return _image(stream, reopen, name, "elf")
     if start.startswith(ar.MAGIC):
-        return Reading(name, size_bytes).archive(stream.read, forward=True)
+        library = Reading(name, size_bytes).archive(stream.read, forward=True)
+        stream.drain()
+        return library
     if size_bytes > _LARGEST_WHOLE_BYTES:
         raise FormatError("stream-too-large", offset=0, size=size_bytes, limit=_LARGEST_WHOLE_BYTES)
     return parse_library(reader_of(_whole(reopen, size_bytes)), name, size_bytes)
@@ -79,6 +81,8 @@ class Stream:
             LookupError: it was not; carries offset and size.
         """
         size = max(0, min(size, self.size_bytes - offset))
+        if size == 0:
+            return b""
         for start, _, data in self._kept:
             if start <= offset and offset + size <= start + len(data):
                 return bytes(data[offset - start : offset - start + size])

@@ -548,12 +548,14 @@ class LogFacts:
 class Explanation:
     """The causes of what a log shows, root first; never empty: what nobody knows is `other` with low confidence.
 
-    `lines_total` counts the lines of the log, `joined` is the environment that was looked at beside it.
+    `lines_total` counts the lines of the log, `paths` are folders of environments that it names, `joined` is the environment
+    that was looked at beside it.
     """
 
     causes: tuple[Cause, ...]
     facts: LogFacts
     lines_total: int
+    paths: tuple[str, ...] = ()
     joined: Path | None = None
 
     @property

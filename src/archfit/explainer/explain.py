@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from archfit.catalog.signatures import Signatures, load_signatures
-from archfit.explainer.facts import Facts, read_facts
+from archfit.explainer.facts import Facts, Pattern, read_facts
 from archfit.explainer.judge import Hit, Judge, Verdict
 from archfit.explainer.lines import Line, clean
 from archfit.explainer.log import Log, separate
@@ -17,6 +17,8 @@ _MAX_CAUSES = 6
 _MAX_QUOTE_CHARS = 400
 _FALLOUT_CONFIDENCE = 0.35
 _UNKNOWN_CONFIDENCE = 0.2
+_MAX_PATHS = 20
+_ENVIRONMENT = Pattern(rb"(/[\w./+~@\-]{1,200}?/)lib(?:64)?/python3\.\d{1,2}/")
 
 # Import names whose package has another name on PyPI.
 _DISTRIBUTIONS = {
@@ -42,7 +44,15 @@ def explain_lines(lines: Iterable[Line], lines_total: int) -> Explanation:
     verdicts = Judge(log, facts, signatures).verdicts()
     causes = tuple(_cause(verdict, facts, signatures) for verdict in verdicts[:_MAX_CAUSES])
     causes = _with_alternatives(causes, verdicts, signatures) or (_nothing_known(log),)
-    return Explanation(causes, _told(facts, causes), log.lines_total)
+    return Explanation(causes, _told(facts, causes), log.lines_total, _environments(log))
+
+
+def _environments(log: Log) -> tuple[str, ...]:
+    """The folders of environments in which the log's files lie, with a slash at their end: ``/home/you/.venv/``."""
+    found = dict.fromkeys(
+        match[1].decode("utf-8", "replace") for stream in log.streams for match in _ENVIRONMENT.finditer(stream.text)
+    )
+    return tuple(found)[:_MAX_PATHS]
 
 
 def _cause(verdict: Verdict, facts: Facts, signatures: Signatures) -> Cause:

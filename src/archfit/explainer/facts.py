@@ -16,7 +16,7 @@ from archfit.catalog import load_catalog
 Standing = Literal["newer", "older", "covered", "unknown"]
 
 
-class _Lazy:
+class Pattern:
     """A pattern that is compiled when first needed; RE2, so that no text makes it slow."""
 
     def __init__(self, pattern: bytes) -> None:
@@ -34,13 +34,13 @@ class _Lazy:
 
 
 # Read from squeezed text, so without blanks.
-_TORCH_LIST = _Lazy(rb"supportsCUDAcapabilities((?:(?:sm|compute)_\d{2,3}[af]?,?){1,40})")
-_ARCH_LIST = _Lazy(rb"(?i:arch_?list(?:\(\))?|ARCH_?LIST|archlist)[^\[\w]{0,6}\[((?:'(?:sm|compute)_\d{2,3}[af]?',?){1,40})\]")
+_TORCH_LIST = Pattern(rb"supportsCUDAcapabilities((?:(?:sm|compute)_\d{2,3}[af]?,?){1,40})")
+_ARCH_LIST = Pattern(rb"(?i:arch_?list(?:\(\))?|ARCH_?LIST|archlist)[^\[\w]{0,6}\[((?:'(?:sm|compute)_\d{2,3}[af]?',?){1,40})\]")
 _TARGET = re.compile(r"(?:sm|compute)_\d{2,3}[af]?")
-_BOUNDS = _Lazy(rb"MinimumandMaximumcudacapabilitysupportedbythisversionofPyTorchis\(?(\d{1,2}\.\d)\)?-\(?(\d{1,2}\.\d)\)?")
-_MINIMUM = _Lazy(rb"minimumcudacapability(?:thatwesupport|supportedbythislibrary)is(\d{1,2}\.\d)")
+_BOUNDS = Pattern(rb"MinimumandMaximumcudacapabilitysupportedbythisversionofPyTorchis\(?(\d{1,2}\.\d)\)?-\(?(\d{1,2}\.\d)\)?")
+_MINIMUM = Pattern(rb"minimumcudacapability(?:thatwesupport|supportedbythislibrary)is(\d{1,2}\.\d)")
 _CAPABILITIES = tuple(
-    _Lazy(pattern)
+    Pattern(pattern)
     for pattern in (
         rb"withCUDAcapabilitysm_(?P<sm>\d{2,3})",
         rb"whichisof(?:cuda|compute)capability(?:\(CC\))?(?P<dot>\d{1,2}\.\d)",
@@ -52,15 +52,15 @@ _CAPABILITIES = tuple(
         rb"currentGPUis(?P<sm>\d{2,3})",
     )
 )
-_GPU_NAME = _Lazy(
+_GPU_NAME = Pattern(
     rb"(?:(?:NVIDIA|GeForce|Tesla|Quadro|GPU\d?:?|TITAN){1,3})?"
     rb"(?P<name>RTXPRO\d{4}(?:Blackwell)?|RTXA\d{4}|RTX\d{4}Ada|QuadroRTX\d{4}|RTX\d{4}(?:Ti|SUPER|D|LaptopGPU)*|GTXTITANX|GTX\d{3,4}(?:Ti|SUPER)*|TITAN(?:V|RTX|Xp|X)"
     rb"|(?:GH|GB|H|B)[123]00|H20|H800|A100|A800|A10G|A10|A30|A40|A16|L40S?|L4|L20|V100|P100|P40|P4"
     rb"|TeslaT4|T4|TeslaK80|TeslaM40|TeslaM60|DGXSpark|GB10|JetsonThor|AGXThor|AGXOrin|MX\d{3})"
 )
-_NAME_CONTEXT = _Lazy(rb"NVIDIA|GeForce|Tesla|Quadro|GPU|gpu|RTX|GTX|TITAN|DGX|Jetson|CUDA|cuda|[\x80-\xff]")
+_NAME_CONTEXT = Pattern(rb"NVIDIA|GeForce|Tesla|Quadro|GPU|gpu|RTX|GTX|TITAN|DGX|Jetson|CUDA|cuda|[\x80-\xff]")
 _TORCH_VERSIONS = tuple(
-    _Lazy(pattern)
+    Pattern(pattern)
     for pattern in (
         rb"PyTorchversion:?(?P<v>\d\.\d{1,2}(?:\.\d{1,2})?)(?:a0|\.dev\d{8}|rc\d)?(?:\+(?P<b>cu\d{2,3}|cpu|rocm[\d.]+|git\w+|xpu))?",
         rb"torch\.__version__[^\d]{0,8}(?P<v>\d\.\d{1,2}(?:\.\d{1,2})?)(?:\.dev\d{8})?(?:\+(?P<b>cu\d{2,3}|cpu))?",
@@ -71,9 +71,9 @@ _TORCH_VERSIONS = tuple(
         rb"youhave(?P<v>[12]\.\d{1,2}\.\d{1,2})\+(?P<b>cu\d{2,3}|cpu)",
     )
 )
-_CUDA_OF_TORCH = _Lazy(rb"CUDAusedtobuildPyTorch:(\d{1,2}\.\d)|torch\.version\.cuda[^\d]{0,6}(\d{1,2}\.\d)")
-_CUDA_SAID = _Lazy(rb"(?:CUDA|cuda)(?:version|Version|toolkit)?[:=v-]{0,3}(1[0-3]\.\d)")
-_WINDOWS = _Lazy(rb"[A-Z]:\\\\?(?:Users|Python|Program|[\w\- ]{1,40}\\\\)|win_amd64|\[WinError|\.pyd|[Ww]indows1[01]|\.dll")
+_CUDA_OF_TORCH = Pattern(rb"CUDAusedtobuildPyTorch:(\d{1,2}\.\d)|torch\.version\.cuda[^\d]{0,6}(\d{1,2}\.\d)")
+_CUDA_SAID = Pattern(rb"(?:CUDA|cuda)(?:version|Version|toolkit)?[:=v-]{0,3}(1[0-3]\.\d)")
+_WINDOWS = Pattern(rb"[A-Z]:\\\\?(?:Users|Python|Program|[\w\- ]{1,40}\\\\)|win_amd64|\[WinError|\.pyd|[Ww]indows1[01]|\.dll")
 _FIRST_SUPPORT = ComputeCapability(5, 0)
 
 

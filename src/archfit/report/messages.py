@@ -23,7 +23,7 @@ def language_of(environ: Mapping[str, str]) -> Language:
     return "en"
 
 
-_COMMAND = re.compile(r"\barchfit (?=(?:doctor|plan|upgrade|rollback|history|verify|demo)\b)")
+_COMMAND = re.compile(r"\barchfit (?=(?:doctor|plan|upgrade|rollback|history|verify|demo|explain|run)\b)")
 
 
 class Messages:
@@ -81,6 +81,10 @@ class Messages:
     def detail(self, finding: Finding) -> str:
         """A finding explained."""
         return self._fill(self._table["finding"][finding.id]["detail"], self.values(finding.values))
+
+    def cause(self, cause: str, part: str) -> str:
+        """What a log shows, by its class: `part` is title, means or fix."""
+        return self.runnable(str(self._table["cause"][cause][part]))
 
     def error(self, error: ArchfitError) -> str:
         """What went wrong, in one sentence."""

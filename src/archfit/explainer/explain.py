@@ -8,7 +8,7 @@ from archfit.catalog.signatures import Signatures, load_signatures
 from archfit.explainer.facts import Facts, Pattern, read_facts
 from archfit.explainer.judge import Hit, Judge, Verdict
 from archfit.explainer.lines import Line, clean
-from archfit.explainer.log import Log, separate
+from archfit.explainer.log import Log, separate, together
 from archfit.explainer.owner import library_in
 from archfit.model import Cause, Culprit, Explanation, LogFacts, Quote
 
@@ -39,9 +39,13 @@ def explain_text(text: str) -> Explanation:
 def explain_lines(lines: Iterable[Line], lines_total: int) -> Explanation:
     """Explain a log by its clean lines, or by those that matter of a long one with `lines_total` lines."""
     signatures = load_signatures()
-    log = separate(lines, lines_total)
+    kept = list(lines)
+    log = separate(kept, lines_total)
     facts = read_facts(log.whole)
     verdicts = Judge(log, facts, signatures).verdicts()
+    if len(log.streams) > 1 and all(verdict.cause == "other" for verdict in verdicts):
+        log = together(kept, lines_total)  # a message that was wrapped lost its prefix
+        verdicts = Judge(log, facts, signatures).verdicts()
     causes = tuple(_cause(verdict, facts, signatures) for verdict in verdicts[:_MAX_CAUSES])
     causes = _with_alternatives(causes, verdicts, signatures) or (_nothing_known(log),)
     return Explanation(causes, _told(facts, causes), log.lines_total, _environments(log))

@@ -53,11 +53,11 @@ _CAPABILITIES = tuple(
     )
 )
 _GPU_NAME = Pattern(
-    rb"(?:(?:NVIDIA|GeForce|Tesla|Quadro|GPU\d?:?|TITAN){1,3})?"
-    rb"(?P<name>RTXPRO\d{4}(?:Blackwell)?|RTXA\d{4}|RTX\d{4}Ada|QuadroRTX\d{4}|RTX\d{4}(?:Ti|SUPER|D|LaptopGPU)*|GTXTITANX|GTX\d{3,4}(?:Ti|SUPER)*|TITAN(?:V|RTX|Xp|X)"
+    rb"(?P<name>RTXPRO\d{4}(?:Blackwell)?|RTXA\d{4}|RTX\d{4}Ada|QuadroRTX\d{4}|Quadro[PMKT]\d{3,4}|QuadroG[VP]100|RTX\d{4}(?:Ti|SUPER|D|LaptopGPU)*|GTXTITANX|GTX\d{3,4}(?:Ti|SUPER)*|TITAN(?:V|RTX|Xp|X)"
     rb"|(?:GH|GB|H|B)[123]00|H20|H800|A100|A800|A10G|A10|A30|A40|A16|L40S?|L4|L20|V100|P100|P40|P4"
-    rb"|TeslaT4|T4|TeslaK80|TeslaM40|TeslaM60|DGXSpark|GB10|JetsonThor|AGXThor|AGXOrin|MX\d{3})"
+    rb"|TeslaT4|T4|TeslaK80|TeslaM40|TeslaM60|DGXSpark|GB10|JetsonThor|AGXThor|AGXOrin|MX\d{3}|[12345]0[5-9]0(?:[Tt]i)?(?:S(?:UPER|uper))?)"
 )
+_BARE_CONTEXT = Pattern("(?i:rtx|gtx|geforce|显卡|显存|graphics|gpu|卡)".encode())
 _NAME_CONTEXT = Pattern(rb"NVIDIA|GeForce|Tesla|Quadro|GPU|gpu|RTX|GTX|TITAN|DGX|Jetson|CUDA|cuda|[\x80-\xff]")
 _TORCH_VERSIONS = tuple(
     Pattern(pattern)
@@ -132,7 +132,12 @@ def _names(text: bytes) -> Iterator[tuple[str, ComputeCapability]]:
             continue
         seen.add(match[b"name"])
         around = text[max(0, match.start() - 40) : match.end() + 12]
-        if _NAME_CONTEXT.search(around) and (found := _by_squeezed_name().get(match[b"name"].decode().lower())):
+        bare = match[b"name"][:1].isdigit()
+        if not (_BARE_CONTEXT if bare else _NAME_CONTEXT).search(around):
+            continue
+        name = match[b"name"].decode().lower()
+        spelled = (f"rtx{name}", f"gtx{name}") if bare else (name,)
+        if found := next((_by_squeezed_name()[way] for way in spelled if way in _by_squeezed_name()), None):
             yield found
 
 

@@ -48,6 +48,7 @@ _PREFIX = re.compile(
     )""",
     re.VERBOSE,
 )
+_NULS = 0.05
 _MAX_PREFIXES = 6
 _JSON_FIELDS = ("log", "message", "msg", "MESSAGE", "text", "output")
 _ESCAPED_BREAK = re.compile(r"\\r?\\n|\\n")
@@ -55,11 +56,15 @@ _ESCAPED_BREAK = re.compile(r"\\r?\\n|\\n")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line: its number from 1, its text without decoration, and who printed it (empty where nobody says)."""
+    """One line: its number from 1, its text without decoration, and who printed it (empty where nobody says).
+
+    `width` is its length in characters as it was printed.
+    """
 
     number: int
     text: str
     source: str = ""
+    width: int = 0
 
 
 def decode(data: bytes) -> str:
@@ -75,15 +80,18 @@ def encoding_of(data: bytes) -> str:
     head = data[:65536]
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "utf-16"
-    pairs = max(1, len(head) // 2)
-    if head[1::2].count(0) > 0.3 * pairs and head[::2].count(0) < 0.1 * pairs:
-        return "utf-16-le"
-    if head[::2].count(0) > 0.3 * pairs and head[1::2].count(0) < 0.1 * pairs:
-        return "utf-16-be"
+    even, odd = head[::2].count(0), head[1::2].count(0)
+    if even + odd > _NULS * len(head):  # ASCII in UTF-16 has a zero in every pair, on one side
+        return max(("utf-16-le", "utf-16-be"), key=lambda name: _letters(head[: len(head) & ~1], name))
     for name in ("utf-8", "gb18030"):
         if _decodes(head, name):
             return name
     return "utf-8"
+
+
+def _letters(head: bytes, name: str) -> int:
+    """How many letters of English are in it, read this way."""
+    return sum(char.isascii() and char.isalpha() for char in head.decode(name, "replace"))
 
 
 def _decodes(head: bytes, name: str) -> bool:
@@ -134,14 +142,14 @@ def _clean_line(number: int, raw: str) -> Line:
         raw = _BOX.sub(" ", raw.translate(_QUOTES))
     elif "`" in raw:
         raw = raw.replace("`", "'")
-    source, at = "", 0
+    source, at, width = "", 0, len(raw)
     for _ in range(_MAX_PREFIXES):
         match = _PREFIX.match(raw, at)
         if not match or match.end() == at:
             break
         source = source or _source_of(match)
         at = match.end()
-    return Line(number, raw[at:] if at else raw, source)
+    return Line(number, raw[at:] if at else raw, source, width)
 
 
 def _source_of(match: re.Match[str]) -> str:

@@ -70,13 +70,23 @@ class Log:
 def separate(lines: Iterable[Line], lines_total: int | None = None) -> Log:
     """Give each source its own stream; lines without a source are a stream of their own."""
     kept = list(lines)
+    edge = max((line.width for line in kept), default=0)
     by_source: dict[str, list[Line]] = {}
+    before = Line(0, "")
     for line in kept:
-        by_source.setdefault(line.source, []).append(line)
+        wrapped = not line.source and before.width == edge  # broken at the edge of a terminal: still the same message
+        source = before.source if wrapped else line.source
+        by_source.setdefault(source, []).append(line)
+        before = Line(line.number, "", source, line.width)
     if len(by_source) > _MAX_STREAMS:
         by_source = {"": kept}
     streams = [Stream(source, tuple(found)) for source, found in by_source.items()]
     return Log(tuple(streams), lines_total if lines_total is not None else _last_number(kept))
+
+
+def together(lines: Iterable[Line], lines_total: int) -> Log:
+    """All lines as one stream, whoever printed them."""
+    return Log((Stream("", tuple(lines)),), lines_total)
 
 
 def _last_number(lines: Sequence[Line]) -> int:

@@ -31,6 +31,7 @@ _PATTERNS = {
     "native": rb"_C\.|_ext\.|ext_module\.|_cuda\.|_backend\.|_gpu\.|csrc\.|cuda_ext|_kernels?\.|_CUDA\w{0,20}\.|torch\.ops\.(?P<space>\w{1,40})|\.fwd\(|\.bwd\(|_forward_cuda|_cuda_\w{1,30}\(|cdll|\.apply\(",
     "plain": rb"torch\.(?:zeros|empty|ones|randn|rand|tensor|arange|full|linspace|eye|matmul|nn\.functional|as_tensor)|\.to\(|\.cuda\(|F\.\w{1,20}\(|nn\.\w{1,30}\(",
     "source": rb"([\w./\\+~@\-]{0,200}?([\w\-]{1,80}\.(?:cu|cuh|cpp|cc|hpp)))(?::|\(|,line|line|\b)",
+    "kernel": rb"([\w./\\+~@\-]{0,200}?([\w\-]{1,80}\.(?:cu|cuh)))(?::|\(|,line|line)\d",
     "torch_source": rb"(?:aten|ATen|c10|torch[/\\]csrc|pytorch[/\\](?:aten|c10|torch)|THC\w{0,20})[/\\]",
     "cached": rb"torch_extensions|\.triton[/\\]cache|[/\\]\.nv[/\\]|jit_cache|cached_ops|\.cache/torch/kernels|\.deep_gemm",
     "fresh": rb"Buildingextensionmodule|ninja\.\.\.Building|Emittingninjabuildfile|\[1/\d{1,3}\][^\n]{0,40}(?:nvcc|c\+\+)",
@@ -64,7 +65,8 @@ def owner_at(stream: Stream, begin: int, end: int, packages: Mapping[str, str]) 
     header = before.rfind(b"Traceback(most")
     traceback = before[header:] if header >= 0 else before[-_REACH // 3 :]
     beside = stream.around(begin, end, 1, 2)[: 4 * _BESIDE]
-    found = _by_source(beside, packages) or _by_frames(traceback, packages)
+    said = stream.around(begin, end, 0, 0)[: 4 * _BESIDE]
+    found = _by_source("source", said, packages) or _by_source("kernel", beside, packages) or _by_frames(traceback, packages)
     if found.kind in ("extension", "", "family") and _cached(stream, begin, traceback + beside):
         return Owner("cache", found.package, found.library or _library(traceback + beside)[0])
     return found
@@ -78,9 +80,9 @@ def _cached(stream: Stream, begin: int, near: bytes) -> bool:
     return bool(_pattern("cached").search(before) and _pattern("reused").search(before)) and not _pattern("fresh").search(before)
 
 
-def _by_source(beside: bytes, packages: Mapping[str, str]) -> Owner | None:
+def _by_source(kind: str, beside: bytes, packages: Mapping[str, str]) -> Owner | None:
     """By the C++ or CUDA file that the message names; torch's own files mean torch."""
-    for match in _pattern("source").finditer(beside):
+    for match in _pattern(kind).finditer(beside):
         path = match[1].decode("utf-8", "replace").replace("\\", "/")
         if _pattern("torch_source").search(match[1]):
             continue
@@ -113,7 +115,7 @@ def _by_frames(traceback: bytes, packages: Mapping[str, str]) -> Owner:
             owner = (space or b"").decode() or package
             if not owner or owner in packages or native[0] != b".apply(":
                 return Owner(packages.get(owner, "extension"), owner if owner in packages else package)
-        return Owner("torch", "torch")
+        return Owner("torch", "torch") if _plain(code) else Owner()
     return Owner()
 
 

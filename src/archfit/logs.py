@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from archfit.errors import ArchfitError, UsageError
+from archfit.errors import ArchfitError, ExitCode, UsageError
 from archfit.explainer import explain_lines, explain_text
 from archfit.explainer.scan import read_log
 from archfit.model import Explanation, Quote
@@ -21,8 +21,9 @@ from archfit.redact import redact
 if TYPE_CHECKING:
     from archfit.model import Diagnosis
 
-__all__ = ["Run", "explain", "explain_file", "explain_stream", "join_environment", "redacted", "run_command"]
+__all__ = ["Run", "exit_code", "explain", "explain_file", "explain_stream", "join_environment", "redacted", "run_command"]
 
+_KNOWN = 0.5  # confidence from which something else is known to be the cause
 _SEARCHED_BYTES = 1 << 20
 # What a look at the environment can prove or refute.
 _WORTH_A_LOOK = frozenset({"architecture", "driver", "package", "compiler"})
@@ -106,6 +107,14 @@ def _active_in(explanation: Explanation, environ: Mapping[str, str]) -> str | No
     """The active environment, where the log speaks of its paths."""
     active = environ.get("VIRTUAL_ENV") or environ.get("CONDA_PREFIX")
     return active if active and any(path.startswith(active.rstrip("/") + "/") for path in explanation.paths) else None
+
+
+def exit_code(found: Explanation) -> ExitCode:
+    """4 where it is a GPU or environment problem, 3 where nobody can tell, 0 where it is something else."""
+    if found.first.environment:
+        return ExitCode.PROBLEMS
+    known = found.first.id != "other" or found.first.confidence > _KNOWN
+    return ExitCode.OK if known else ExitCode.UNDECIDED
 
 
 def redacted(explanation: Explanation) -> Explanation:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from archfit import logs
-from archfit.errors import ExitCode, UsageError
+from archfit.errors import UsageError
 from archfit.model import Explanation
 from archfit.report import json_v1
 from archfit.report.explanation import render_explanation, show_explanation
@@ -30,7 +30,7 @@ def explain_log(
     if output:
         saved = found if redact is False else logs.redacted(found)
         session.write(output, _documents(session, saved))
-    return int(_exit_code(found))
+    return int(logs.exit_code(found))
 
 
 def run_and_explain(session: Session, command: Sequence[str], report: Path | None, *, redact: bool | None) -> int:
@@ -79,17 +79,8 @@ def _read(session: Session, log: Path | None) -> Explanation:
 
 def _show(session: Session, found: Explanation, *, verbose: bool) -> None:
     out = session.screen.out
-    if found.joined:
-        out.print(session.messages.ui("explain-joined", target=found.joined), style="dim")
     try:
         show_explanation(session.messages, out, found, verbose=verbose)
         session.flush()
     except BrokenPipeError:
         session.let_go()
-
-
-def _exit_code(found: Explanation) -> ExitCode:
-    if found.first.environment:
-        return ExitCode.PROBLEMS
-    known = found.first.id != "other" or found.first.confidence > 0.5
-    return ExitCode.OK if known else ExitCode.UNDECIDED

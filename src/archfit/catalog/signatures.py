@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from importlib import resources
+from pathlib import Path
 from typing import Any, Literal
 
 import re2
@@ -112,41 +112,30 @@ def unspaced(pattern: str) -> str:
 
 
 _MIN_ANCHOR = 5
+# A pattern in pieces: escaped letters, escaped signs, character classes, repeats, groups and operators, and plain runs.
+_PIECE = re.compile(r"\\[A-Za-z0-9]|\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{[^}]*\}|\(|[)|.^$*+?]|[^\\\[(){}|.^$*+?]+")
 
 
 def anchor_of(pattern: str) -> str:
     """The longest fixed piece that a match of `pattern` must contain, as a pattern; the pattern itself if it has none."""
     pattern = unspaced(pattern)
+    pieces = _PIECE.findall(pattern)
     best = run = ""
-    depth, at = 0, 0
-    while at < len(pattern):
-        char, at = pattern[at], at + 1
-        if char == "|" and depth == 0:
+    depth = 0
+    for piece, following in zip(pieces, [*pieces[1:], ""], strict=True):
+        first = piece[0]
+        if first == "|" and depth == 0:
             return pattern
-        fixed = depth == 0 and char not in "()[].^$*+?{}\\"
-        if char == "\\":
-            fixed = depth == 0 and not pattern[at].isalnum()
-            char, at = pattern[at], at + 1
-        elif char == "[":
-            at = _class_end(pattern, at)
-        elif char == "{":
-            at = pattern.index("}", at) + 1
-        depth += (char == "(" and not fixed) - (char == ")" and not fixed)
-        if fixed and pattern[at : at + 1] not in ("?", "*", "{"):
-            run += re.escape(char)
-            best = max(best, run, key=len)
-        else:
+        depth += (first == "(") - (first == ")")
+        if depth or first in ")[{.^$*+?|" or (first == "\\" and piece[1].isalnum()):
             run = ""
+            continue
+        optional = following[:1] in ("?", "*", "{") if following else False
+        kept = "" if optional and first == "\\" else re.escape(piece[:-1]) if optional else piece if first == "\\" else re.escape(piece)
+        run += kept
+        best = max(best, run, key=len)
+        run = "" if optional else run
     return best if len(best) >= _MIN_ANCHOR else pattern
-
-
-def _class_end(pattern: str, at: int) -> int:
-    """Behind the bracket that closes the character class which began just before `at`."""
-    at += pattern[at : at + 1] == "^"
-    at += pattern[at : at + 1] == "]"
-    while pattern[at] != "]":
-        at += 2 if pattern[at] == "\\" else 1
-    return at + 1
 
 
 def compile_patterns(texts: Sequence[str]) -> Any:
@@ -159,8 +148,7 @@ def compile_patterns(texts: Sequence[str]) -> Any:
 @cache
 def load_signatures() -> Signatures:
     """The rows that ship with archfit."""
-    text = resources.files(__package__).joinpath("signatures.toml").read_text("utf-8")
-    table = tomllib.loads(text)
+    table = tomllib.loads(Path(__file__).with_name("signatures.toml").read_text("utf-8"))
     classes = {
         name: ErrorClass(name, row["area"], row.get("environment", True), frozenset(row["explains"]), tuple(row["commands"]))
         for name, row in table["class"].items()

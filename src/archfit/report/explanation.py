@@ -1,62 +1,79 @@
-"""An explanation for people: in the terminal, and as Markdown to be shared."""
+"""An explanation for people: in the terminal, as plain lines for a pipe, and as Markdown to be shared."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.padding import Padding
-from rich.text import Text as Styled
-
+from archfit.catalog.signatures import load_signatures
 from archfit.model import Cause, Explanation
 from archfit.report.messages import Messages
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _SURE = 0.9
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line to print: `indent` in columns, `mark` in front in a quiet style, and whether it may be broken."""
+
+    text: str = ""
+    style: str = ""
+    indent: int = 0
+    mark: str = ""
+    whole: bool = False
+
+
 def show_explanation(messages: Messages, out: Console, explanation: Explanation, *, verbose: bool = False) -> None:
+    """Print with colours, broken at the width of the terminal."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    for line in explanation_lines(messages, explanation, verbose=verbose):
+        text = Text(line.mark, style="dim") + Text(line.text, style=line.style)
+        out.print(text if line.whole else Padding(text, (0, 0, 0, line.indent)), soft_wrap=line.whole)
+
+
+def plain_explanation(messages: Messages, explanation: Explanation, *, verbose: bool = False) -> str:
+    """The same for a pipe or a file: no colours, and no line is broken."""
+    lines = explanation_lines(messages, explanation, verbose=verbose)
+    return "".join(f"{'' if line.whole else ' ' * line.indent}{line.mark}{line.text}".rstrip() + "\n" for line in lines)
+
+
+def explanation_lines(messages: Messages, explanation: Explanation, *, verbose: bool = False) -> Iterator[Line]:
     """The first cause whole, the others in a line each, unless `verbose`."""
-    first, rest = explanation.first, explanation.causes[1:]
-    _show_cause(messages, out, first, explanation)
+    if explanation.joined:
+        yield Line(messages.ui("explain-joined", target=explanation.joined), "dim", whole=True)
+    yield from _cause(messages, explanation.first, explanation)
+    rest = explanation.causes[1:]
     if rest:
-        out.print()
-        out.print(messages.ui("explain-more"), style="bold")
+        yield from (Line(), Line(messages.ui("explain-more"), "bold"))
     for number, cause in enumerate(rest, 2):
         if verbose:
-            out.print()
-            _show_cause(messages, out, cause, explanation, number)
+            yield Line()
+            yield from _cause(messages, cause, explanation, f"{number}. ")
         else:
-            out.print(Styled(f"  {number}. {_headline(messages, cause)}"))
-            for quote in cause.evidence[:1]:
-                _quote(messages, out, quote.line, quote.text, indent=5)
+            yield Line(_headline(messages, cause), indent=2, mark=f"{number}. ")
+            yield from (_quote(messages, quote.line, quote.text, 5) for quote in cause.evidence[:1])
 
 
-def _show_cause(
-    messages: Messages, out: Console, cause: Cause, explanation: Explanation, number: int | None = None
-) -> None:
-    style = "bold red" if cause.environment else "bold yellow"
-    out.print(Styled(f"{number}. " if number else "", style=style) + Styled(_headline(messages, cause), style=style))
+def _cause(messages: Messages, cause: Cause, explanation: Explanation, number: str = "") -> Iterator[Line]:
+    yield Line(_headline(messages, cause), "bold red" if cause.environment else "bold yellow", mark=number)
     if not cause.environment:
-        out.print(messages.ui("explain-not-environment"), style="green")
-    out.print(Styled(messages.cause(cause.id, "means")))
+        yield Line(messages.ui("explain-not-environment"), "green")
+    yield Line(messages.cause(cause.id, "means"))
     if cause.evidence:
-        out.print(messages.ui("evidence"), style="dim")
-    for quote in cause.evidence:
-        _quote(messages, out, quote.line, quote.text, indent=2)
-    for line in _context(messages, cause, explanation):
-        out.print(Styled(line), soft_wrap=True)
-    out.print(Styled(messages.labelled("explain-fix", messages.cause(cause.id, "fix"))))
-    for command in cause.commands:
-        out.print(Styled.assemble("   $ ", (messages.runnable(command), "cyan")), soft_wrap=True)
+        yield Line(messages.ui("evidence"), "dim")
+    yield from (_quote(messages, quote.line, quote.text, 2) for quote in cause.evidence)
+    yield from (Line(line, whole=True) for line in _context(messages, cause, explanation))
+    yield Line(messages.labelled("explain-fix", messages.cause(cause.id, "fix")))
+    yield from (Line(messages.runnable(command), "cyan", mark="   $ ", whole=True) for command in cause.commands)
     if cause.confidence < _SURE:
-        out.print(Styled(messages.ui(f"explain-surer-{cause_area(cause)}"), style="dim"))
-
-
-def cause_area(cause: Cause) -> str:
-    """What a cause concerns; the key of the sentence that says what would make it surer."""
-    from archfit.catalog.signatures import load_signatures
-
-    return load_signatures().classes[cause.id].area
+        area = load_signatures().classes[cause.id].area
+        yield Line(messages.ui(f"explain-surer-{area}"), "dim")
 
 
 def _headline(messages: Messages, cause: Cause) -> str:
@@ -64,9 +81,8 @@ def _headline(messages: Messages, cause: Cause) -> str:
     return f"{messages.cause(cause.id, 'title')}  [{cause.id}, {sure}]"
 
 
-def _quote(messages: Messages, out: Console, line: int, text: str, indent: int) -> None:
-    mark = Styled(messages.ui("explain-line", line=line) + "  ", style="dim")
-    out.print(Padding(mark + Styled(text), (0, 0, 0, indent)))
+def _quote(messages: Messages, line: int, text: str, indent: int) -> Line:
+    return Line(text, indent=indent, mark=messages.ui("explain-line", line=line) + "  ")
 
 
 def _context(messages: Messages, cause: Cause, explanation: Explanation) -> list[str]:
@@ -86,19 +102,26 @@ def render_explanation(
     if command:
         import shlex
 
-        parts += [f"{messages.labelled('explain-command', f'`{shlex.join(command)}`')}  "]
+        parts += [messages.labelled("explain-command", f"`{shlex.join(command)}`"), ""]
     if code is not None:
         parts += [messages.labelled("explain-exit", str(code)), ""]
     if explanation.joined:
         parts += [messages.ui("explain-joined", target=explanation.joined), ""]
     for number, cause in enumerate(explanation.causes, 1):
-        parts += [f"## {number}. {_headline(messages, cause)}", ""]
-        if not cause.environment:
-            parts += [messages.ui("explain-not-environment"), ""]
-        parts += [messages.cause(cause.id, "means"), ""]
-        parts += [f"    {messages.ui('explain-line', line=q.line)}  {q.text}" for q in cause.evidence]
-        parts += ["", *(f"* {line}" for line in _context(messages, cause, explanation))]
-        parts += ["", messages.cause(cause.id, "fix"), ""]
-        if cause.commands:
-            parts += ["```", *(messages.runnable(command) for command in cause.commands), "```", ""]
+        parts += _section(messages, cause, explanation, number)
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _section(messages: Messages, cause: Cause, explanation: Explanation, number: int) -> Iterator[str]:
+    yield from (f"## {number}. {_headline(messages, cause)}", "")
+    if not cause.environment:
+        yield from (messages.ui("explain-not-environment"), "")
+    yield from (messages.cause(cause.id, "means"), "")
+    if cause.evidence:
+        quotes = (f"{messages.ui('explain-line', line=q.line)}  {q.text}" for q in cause.evidence)
+        yield from ("```", *quotes, "```", "")
+    if context := _context(messages, cause, explanation):
+        yield from (*(f"* {line}" for line in context), "")
+    yield from (messages.cause(cause.id, "fix"), "")
+    if cause.commands:
+        yield from ("```", *(messages.runnable(command) for command in cause.commands), "```", "")

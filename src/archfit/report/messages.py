@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
-from importlib import resources
+from pathlib import Path
 from typing import Any, Literal
 
 from archfit.errors import ArchfitError, FormatError
@@ -99,4 +99,4 @@ class Messages:
 
 @lru_cache(maxsize=2)
 def _load(language: Language) -> dict[str, Any]:
-    return tomllib.loads(resources.files(__package__).joinpath(f"{language}.toml").read_text("utf-8"))
+    return tomllib.loads(Path(__file__).with_name(f"{language}.toml").read_text("utf-8"))

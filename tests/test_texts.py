@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from archfit.catalog.signatures import load_signatures
 from archfit.checks import CHECKS, PRIMARY_ORDER
 from archfit.errors import ApplyError, ArchfitError
 from archfit.model import Proof, Status, Text
@@ -104,6 +105,7 @@ FAMILIES = {
         *(f"status-{status.value}" for status in Status),
         *(f"step-{step}" for step in ("clone", "install", "verify", "exchange", "prove")),
         *(proof.value for proof in Proof),
+        *(f"explain-surer-{kind.area}" for kind in load_signatures().classes.values()),
     },
     "text": {"targets", "targets-sass", "targets-ptx"}
     | {f"build-{confidence}" for confidence in ("measured", "documented", "inferred")}

@@ -352,7 +352,9 @@ def demo(
 
 @app.command
 def explain(
-    log: Annotated[Path | None, Parameter(help="A log; - or nothing: what comes in through the pipe or is pasted.")] = None,
+    log: Annotated[
+        Path | None, Parameter(help="A log; - or nothing: what comes in through the pipe or is pasted.")
+    ] = None,
     target: Target = None,
     /,
     *,

@@ -21,7 +21,16 @@ from archfit.redact import redact
 if TYPE_CHECKING:
     from archfit.model import Diagnosis
 
-__all__ = ["Run", "exit_code", "explain", "explain_file", "explain_stream", "join_environment", "redacted", "run_command"]
+__all__ = [
+    "Run",
+    "exit_code",
+    "explain",
+    "explain_file",
+    "explain_stream",
+    "join_environment",
+    "redacted",
+    "run_command",
+]
 
 _KNOWN = 0.5  # confidence from which something else is known to be the cause
 _SEARCHED_BYTES = 1 << 20
@@ -120,7 +129,8 @@ def exit_code(found: Explanation) -> ExitCode:
 def redacted(explanation: Explanation) -> Explanation:
     """The same with tokens, user names, addresses and hosts taken out of everything that is quoted."""
     causes = tuple(
-        replace(cause, evidence=tuple(Quote(q.line, redact(q.text)) for q in cause.evidence)) for cause in explanation.causes
+        replace(cause, evidence=tuple(Quote(q.line, redact(q.text)) for q in cause.evidence))
+        for cause in explanation.causes
     )
     joined = Path(redact(str(explanation.joined))) if explanation.joined else None
     return replace(explanation, causes=causes, joined=joined)

@@ -25,7 +25,12 @@ class Words:
     lang: str = ""
 
 
-_SWITCHES = {"--json": ("as_json", True), "--verbose": ("verbose", True), "-v": ("verbose", True), "--no-color": ("", True)}
+_SWITCHES = {
+    "--json": ("as_json", True),
+    "--verbose": ("verbose", True),
+    "-v": ("verbose", True),
+    "--no-color": ("", True),
+}
 _SWITCHES |= {"--redact": ("redact", True), "--no-redact": ("redact", False)}
 
 

@@ -25,14 +25,24 @@ _WANDB = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])(?=\s*$)")
 _USERINFO = re.compile(r"(?<=://)[^\s/@:]{1,80}(?::[^\s/@]{0,80})?@")
 _EMAIL = re.compile(r"(?<![\w.+\-])[\w.+\-]{1,64}@[\w\-]{1,63}(?:\.[\w\-]{1,63}){1,6}(?![\w\-])")
 _PROMPT = re.compile(r"(?<![\w.+\-/])([a-z_][\w\-]{0,31})@([A-Za-z][\w.\-]{0,62})(?=[:\s\])])")
-_HOME = re.compile(r"((?:/(?:[\w.\-]+/){0,3}(?:home|Users)/|\b[A-Za-z]:[\\/]{1,2}(?:Users|用户)[\\/]{1,2}|/scratch/|/data/home/))([^/\\\s:\"'<>|]{1,64})")
-_IPV4 = re.compile(r"(?<![\d.\w\-])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d.]|-\d)(?:(?=:)|(?![\w]))")
+_HOME = re.compile(
+    r"((?:/(?:[\w.\-]+/){0,3}(?:home|Users)/|\b[A-Za-z]:[\\/]{1,2}(?:Users|用户)[\\/]{1,2}|/scratch/|/data/home/))([^/\\\s:\"'<>|]{1,64})"
+)
+_IPV4 = re.compile(
+    r"(?<![\d.\w\-])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d.]|-\d)(?:(?=:)|(?![\w]))"
+)
 _IPV6 = re.compile(r"(?<![\w:.])(?:[0-9a-fA-F]{1,4}:){3,7}(?::?[0-9a-fA-F]{1,4}){1,4}(?![\w:])")
 _MAC = re.compile(r"(?<![\w:])(?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}(?![\w:])")
-_HOST_NAMED = re.compile(r"(?i)\b((?:hostname|host|node|server|nodename|MASTER_ADDR)\s{0,2}[=:]\s{0,3}[\"']?)([A-Za-z][\w\-]{1,62}(?:\.[\w\-]{1,63}){0,5})")
+_HOST_NAMED = re.compile(
+    r"(?i)\b((?:hostname|host|node|server|nodename|MASTER_ADDR)\s{0,2}[=:]\s{0,3}[\"']?)([A-Za-z][\w\-]{1,62}(?:\.[\w\-]{1,63}){0,5})"
+)
 _HOST_NCCL = re.compile(r"(?m)(^|[\s|])([A-Za-z][\w.\-]{1,62})(?=:\d{2,8}:\d{2,8} \[\d{1,3}\] NCCL)")
-_HOST_SYSLOG = re.compile(r"((?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\s{1,2}\d{1,2}\s\d\d:\d\d:\d\d(?:\.\d+)?\s)([\w.\-]{1,63})(?=\s[\w.\-/@]+(?:\[\d+\])?:)")
-_HOST_INNER = re.compile(r"\b[A-Za-z][\w\-]{0,62}(?:\.[\w\-]{1,63}){0,4}\.(?:local|lan|internal|intra|corp|cluster|home\.arpa)\b")
+_HOST_SYSLOG = re.compile(
+    r"((?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\s{1,2}\d{1,2}\s\d\d:\d\d:\d\d(?:\.\d+)?\s)([\w.\-]{1,63})(?=\s[\w.\-/@]+(?:\[\d+\])?:)"
+)
+_HOST_INNER = re.compile(
+    r"\b[A-Za-z][\w\-]{0,62}(?:\.[\w\-]{1,63}){0,4}\.(?:local|lan|internal|intra|corp|cluster|home\.arpa)\b"
+)
 _VERSION_BEFORE = re.compile(r"(?i)(?:version|driver|release|v|==|>=|<=|cu(?:dnn|blas|sparse)?\S{0,6})[\s:=\"'(]{0,3}$")
 
 # Names that say nothing about a person, or that are words.
@@ -79,7 +89,9 @@ def _six(match: re.Match[str]) -> str:
 
 def _replace(text: str, names: Iterable[str], mark: str) -> str:
     """Names that were seen in one place are taken out everywhere."""
-    known = sorted((n for n in names if len(n) >= 3 and n.lower() not in _COMMON and not n.isdigit()), key=len, reverse=True)
+    known = sorted(
+        (n for n in names if len(n) >= 3 and n.lower() not in _COMMON and not n.isdigit()), key=len, reverse=True
+    )
     if not known:
         return text
     return re.sub(rf"(?<![\w\-])(?:{'|'.join(map(re.escape, known))})(?![\w\-])", mark, text)

@@ -329,5 +329,3 @@ def _forwarding(send: Callable[[int], None], on_resize: Callable[[], None] | Non
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-

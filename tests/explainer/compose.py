@@ -99,7 +99,9 @@ def wrapped(text: str, r: Random) -> str:
 def hard_wrapped(text: str, r: Random) -> str:
     """As a terminal breaks lines: at the edge, in the middle of a word."""
     width = r.randrange(60, 140)
-    return "\n".join("\n".join(line[i : i + width] for i in range(0, max(1, len(line)), width)) for line in text.split("\n"))
+    return "\n".join(
+        "\n".join(line[i : i + width] for i in range(0, max(1, len(line)), width)) for line in text.split("\n")
+    )
 
 
 def boxed(text: str, r: Random) -> str:
@@ -118,7 +120,10 @@ def interleaved(text: str, r: Random) -> str:
 
 
 def json_lines(text: str, r: Random) -> str:
-    return "\n".join(json.dumps({"log": line + "\n", "stream": "stderr", "time": "2025-06-20T09:11:02Z"}) for line in text.split("\n"))
+    return "\n".join(
+        json.dumps({"log": line + "\n", "stream": "stderr", "time": "2025-06-20T09:11:02Z"})
+        for line in text.split("\n")
+    )
 
 
 def crlf(text: str, r: Random) -> str:

@@ -131,7 +131,15 @@ def anchor_of(pattern: str) -> str:
             run = ""
             continue
         optional = following[:1] in ("?", "*", "{") if following else False
-        kept = "" if optional and first == "\\" else re.escape(piece[:-1]) if optional else piece if first == "\\" else re.escape(piece)
+        kept = (
+            ""
+            if optional and first == "\\"
+            else re.escape(piece[:-1])
+            if optional
+            else piece
+            if first == "\\"
+            else re.escape(piece)
+        )
         run += kept
         best = max(best, run, key=len)
         run = "" if optional else run
@@ -150,7 +158,9 @@ def load_signatures() -> Signatures:
     """The rows that ship with archfit."""
     table = tomllib.loads(Path(__file__).with_name("signatures.toml").read_text("utf-8"))
     classes = {
-        name: ErrorClass(name, row["area"], row.get("environment", True), frozenset(row["explains"]), tuple(row["commands"]))
+        name: ErrorClass(
+            name, row["area"], row.get("environment", True), frozenset(row["explains"]), tuple(row["commands"])
+        )
         for name, row in table["class"].items()
     }
     packages = {name: kind for kind, names in table["packages"].items() for name in names}

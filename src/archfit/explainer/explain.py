@@ -145,7 +145,9 @@ def _module(hit: Hit) -> str:
     return distribution_of(rest.strip(" '\"").partition("'")[0].partition(".")[0]) if found else ""
 
 
-def _with_alternatives(causes: tuple[Cause, ...], verdicts: Sequence[Verdict], signatures: Signatures) -> tuple[Cause, ...]:
+def _with_alternatives(
+    causes: tuple[Cause, ...], verdicts: Sequence[Verdict], signatures: Signatures
+) -> tuple[Cause, ...]:
     """What the decisive text can mean, too: after what else the log says, but before what merely follows."""
     if not causes:
         return ()

@@ -35,9 +35,13 @@ class Pattern:
 
 # Read from squeezed text, so without blanks.
 _TORCH_LIST = Pattern(rb"supportsCUDAcapabilities((?:(?:sm|compute)_\d{2,3}[af]?,?){1,40})")
-_ARCH_LIST = Pattern(rb"(?i:arch_?list(?:\(\))?|ARCH_?LIST|archlist)[^\[\w]{0,6}\[((?:'(?:sm|compute)_\d{2,3}[af]?',?){1,40})\]")
+_ARCH_LIST = Pattern(
+    rb"(?i:arch_?list(?:\(\))?|ARCH_?LIST|archlist)[^\[\w]{0,6}\[((?:'(?:sm|compute)_\d{2,3}[af]?',?){1,40})\]"
+)
 _TARGET = re.compile(r"(?:sm|compute)_\d{2,3}[af]?")
-_BOUNDS = Pattern(rb"MinimumandMaximumcudacapabilitysupportedbythisversionofPyTorchis\(?(\d{1,2}\.\d)\)?-\(?(\d{1,2}\.\d)\)?")
+_BOUNDS = Pattern(
+    rb"MinimumandMaximumcudacapabilitysupportedbythisversionofPyTorchis\(?(\d{1,2}\.\d)\)?-\(?(\d{1,2}\.\d)\)?"
+)
 _MINIMUM = Pattern(rb"minimumcudacapability(?:thatwesupport|supportedbythislibrary)is(\d{1,2}\.\d)")
 _CAPABILITIES = tuple(
     Pattern(pattern)
@@ -73,7 +77,9 @@ _TORCH_VERSIONS = tuple(
 )
 _CUDA_OF_TORCH = Pattern(rb"CUDAusedtobuildPyTorch:(\d{1,2}\.\d)|torch\.version\.cuda[^\d]{0,6}(\d{1,2}\.\d)")
 _CUDA_SAID = Pattern(rb"(?:CUDA|cuda)(?:version|Version|toolkit)?[:=v-]{0,3}(1[0-3]\.\d)")
-_WINDOWS = Pattern(rb"[A-Z]:\\\\?(?:Users|Python|Program|[\w\- ]{1,40}\\\\)|win_amd64|\[WinError|\.pyd|[Ww]indows1[01]|\.dll")
+_WINDOWS = Pattern(
+    rb"[A-Z]:\\\\?(?:Users|Python|Program|[\w\- ]{1,40}\\\\)|win_amd64|\[WinError|\.pyd|[Ww]indows1[01]|\.dll"
+)
 _FIRST_SUPPORT = ComputeCapability(5, 0)
 
 
@@ -145,7 +151,14 @@ def _names(text: bytes) -> Iterator[tuple[str, ComputeCapability]]:
 def _by_squeezed_name() -> dict[str, tuple[str, ComputeCapability]]:
     """Products by the name that squeezed text holds: rtx5090."""
     found: dict[str, tuple[str, ComputeCapability]] = {}
-    extra = {"teslat4": "T4", "dgxspark": "GB10 (DGX Spark)", "gb10": "GB10 (DGX Spark)", "h100": "H100 PCIe", "teslam60": "M60", "teslam40": "M40"}
+    extra = {
+        "teslat4": "T4",
+        "dgxspark": "GB10 (DGX Spark)",
+        "gb10": "GB10 (DGX Spark)",
+        "h100": "H100 PCIe",
+        "teslam60": "M60",
+        "teslam40": "M40",
+    }
     by_name = {product.name: product.capability for product in load_catalog().products}
     for name, capability in by_name.items():
         short = re.sub(r"^(?:GeForce|NVIDIA|Tesla) ", "", name)

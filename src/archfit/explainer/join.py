@@ -12,7 +12,14 @@ _REFUTED = 0.3
 
 # Classes that a look at the environment can prove or refute; their findings carry the same ids.
 _ARCHITECTURE = ("arch-missing-torch", "arch-dropped-torch", "arch-missing-extension", "arch-missing-framework")
-_PROVABLE = (*_ARCHITECTURE, "driver-too-old", "cpu-only-build", "torch-family-mismatch", "ptx-toolchain", "open-kernel-module-required")
+_PROVABLE = (
+    *_ARCHITECTURE,
+    "driver-too-old",
+    "cpu-only-build",
+    "torch-family-mismatch",
+    "ptx-toolchain",
+    "open-kernel-module-required",
+)
 
 
 def join(explanation: Explanation, diagnosis: Diagnosis) -> Explanation:
@@ -23,7 +30,9 @@ def join(explanation: Explanation, diagnosis: Diagnosis) -> Explanation:
         causes = _settle(causes, findings, diagnosis)
     causes[0] = _completed(causes[0], diagnosis)
     joined = tuple(causes)
-    return replace(explanation, causes=joined, facts=_facts(explanation, joined, diagnosis), joined=diagnosis.environment.root)
+    return replace(
+        explanation, causes=joined, facts=_facts(explanation, joined, diagnosis), joined=diagnosis.environment.root
+    )
 
 
 def _settle(causes: list[Cause], findings: dict[str, Finding], diagnosis: Diagnosis) -> list[Cause]:

@@ -30,6 +30,10 @@ _EARLY = 6
 _WARNING = -18
 _FALLOUT = -46
 _ODD_RANK = 12
+_SURER = 6
+
+# Classes that are fallout, or harmless, unless they are the last words of a process.
+_LAST_WORDS = frozenset({"python-import", "missing-file", "other"})
 
 _WRAPPERS = re.compile(
     r"ChildFailedError|CalledProcessError|SystemExit|BrokenPipe|BrokenProcessPool|ProcessExited|ProcessRaised|RayTaskError|RayActorError"
@@ -83,6 +87,7 @@ class Judge:
         """The classes that the log speaks of, root first."""
         hits = [self._scored(hit) for stream in self.log.streams for hit in self._hits(stream)]
         hits += self._plain_exceptions(hits)
+        hits = [hit for hit in hits if not _yields(hit, hits)]
         by_class: dict[str, list[Hit]] = {}
         for hit in hits:
             by_class.setdefault(hit.row.cause, []).append(hit)
@@ -104,7 +109,9 @@ class Judge:
                     continue
                 taken.add(begin, end)
                 if row.role != "decoy":
-                    yield Hit(row, stream, begin, end, stream.index_at(begin), stream.index_at(max(begin, end - 1)), owner)
+                    yield Hit(
+                        row, stream, begin, end, stream.index_at(begin), stream.index_at(max(begin, end - 1)), owner
+                    )
 
     def _far_holds(self, row: Signature) -> bool:
         if row.gpu and self.facts.standing not in row.gpu:
@@ -159,8 +166,7 @@ class Judge:
         if hit.row.role == "warning":
             return 0 if died_of_it else _WARNING
         if hit.row.role == "fallout":
-            final_words = hit.row.cause in ("python-import", "missing-file", "other")
-            return 0 if died_of_it and final_words else _FALLOUT
+            return 0 if died_of_it and hit.row.cause in _LAST_WORDS else _FALLOUT
         return 0
 
     def _plain_exceptions(self, hits: Sequence[Hit]) -> Iterator[Hit]:
@@ -222,10 +228,21 @@ class Judge:
 
     def _leads_to(self, root: Verdict, follower: Verdict) -> bool:
         """A cause must come before its consequence, or be stated beside it; fallout is nobody's cause."""
-        if root.hits[0].row.role == "fallout" and follower.hits[0].row.role != "fallout":
+        role = root.hits[0].row.role
+        if role == "fallout" and follower.hits[0].row.role != "fallout":
             return False
+        if role == "warning" and follower.cause in _LAST_WORDS and follower.score > _PLAIN_WEIGHT:
+            return False  # the program went on after the warning and died of something else
         first = min(hit.number for hit in root.hits)
         return first <= max(hit.number for hit in follower.hits) + 3
+
+
+def _yields(hit: Hit, hits: Sequence[Hit]) -> bool:
+    """A text that can mean several things gives way to one that means one of them more surely."""
+    return any(
+        other.row.cause in hit.row.also and other.row.weight >= hit.row.weight + _SURER and other.row.role != "fallout"
+        for other in hits
+    )
 
 
 class _Taken:

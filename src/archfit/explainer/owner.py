@@ -31,6 +31,7 @@ _PATTERNS = {
     "native": rb"_C\.|_ext\.|ext_module\.|_cuda\.|_backend\.|_gpu\.|csrc\.|cuda_ext|_kernels?\.|_CUDA\w{0,20}\.|torch\.ops\.(?P<space>\w{1,40})|\.fwd\(|\.bwd\(|_forward_cuda|_cuda_\w{1,30}\(|cdll|\.apply\(",
     "plain": rb"torch\.(?:zeros|empty|ones|randn|rand|tensor|arange|full|linspace|eye|matmul|nn\.functional|as_tensor)|\.to\(|\.cuda\(|F\.\w{1,20}\(|nn\.\w{1,30}\(",
     "source": rb"([\w./\\+~@\-]{0,200}?([\w\-]{1,80}\.(?:cu|cuh|cpp|cc|hpp)))(?::|\(|,line|line|\b)",
+    "framework": rb"jaxlib|XlaRuntimeError|onnxruntime|tensorflow|cupy|numba|[Pp]addle",
     "kernel": rb"([\w./\\+~@\-]{0,200}?([\w\-]{1,80}\.(?:cu|cuh)))(?::|\(|,line|line)\d",
     "torch_source": rb"(?:aten|ATen|c10|torch[/\\]csrc|pytorch[/\\](?:aten|c10|torch)|THC\w{0,20})[/\\]",
     "cached": rb"torch_extensions|\.triton[/\\]cache|[/\\]\.nv[/\\]|jit_cache|cached_ops|\.cache/torch/kernels|\.deep_gemm",
@@ -66,7 +67,12 @@ def owner_at(stream: Stream, begin: int, end: int, packages: Mapping[str, str]) 
     traceback = before[header:] if header >= 0 else before[-_REACH // 3 :]
     beside = stream.around(begin, end, 1, 2)[: 4 * _BESIDE]
     said = stream.around(begin, end, 0, 0)[: 4 * _BESIDE]
-    found = _by_source("source", said, packages) or _by_source("kernel", beside, packages) or _by_frames(traceback, packages)
+    found = (
+        _by_name(said)
+        or _by_source("source", said, packages)
+        or _by_source("kernel", beside, packages)
+        or _by_frames(traceback, packages)
+    )
     if found.kind in ("extension", "", "family") and _cached(stream, begin, traceback + beside):
         return Owner("cache", found.package, found.library or _library(traceback + beside)[0])
     return found
@@ -77,7 +83,15 @@ def _cached(stream: Stream, begin: int, near: bytes) -> bool:
     if _pattern("cached").search(near):
         return not _pattern("fresh").search(stream.text)
     before = stream.text[max(0, begin - 2 * _REACH) : begin]
-    return bool(_pattern("cached").search(before) and _pattern("reused").search(before)) and not _pattern("fresh").search(before)
+    return bool(_pattern("cached").search(before) and _pattern("reused").search(before)) and not _pattern(
+        "fresh"
+    ).search(before)
+
+
+def _by_name(said: bytes) -> Owner | None:
+    """By a framework that the message itself names."""
+    match = _pattern("framework").search(said)
+    return Owner("framework", match[0].decode().lower().replace("xlaruntimeerror", "jax")) if match else None
 
 
 def _by_source(kind: str, beside: bytes, packages: Mapping[str, str]) -> Owner | None:
@@ -86,7 +100,13 @@ def _by_source(kind: str, beside: bytes, packages: Mapping[str, str]) -> Owner |
         path = match[1].decode("utf-8", "replace").replace("\\", "/")
         if _pattern("torch_source").search(match[1]):
             continue
-        if match[2] in (b"ProcessGroupNCCL.cpp", b"CUDAException.cpp", b"CUDAFunctions.cpp", b"Module.cpp", b"python_variable.cpp"):
+        if match[2] in (
+            b"ProcessGroupNCCL.cpp",
+            b"CUDAException.cpp",
+            b"CUDAFunctions.cpp",
+            b"Module.cpp",
+            b"python_variable.cpp",
+        ):
             continue
         return Owner("extension", _registered(path, packages))
     return None

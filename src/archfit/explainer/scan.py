@@ -21,7 +21,17 @@ _EDGE_BYTES = 1 << 13  # of the neighbours of a kept block
 _FIRST, _LAST = 2, 2  # blocks kept per row, from either end
 _WHITE = b" \t\r\n\x0b\x0c"
 _ANSI = re.compile(rb"\x1b\[[0-9;?]*[ -/]*[@-~]")
-_CONTEXT = (b"CUDAcapabilit", b"cudacapability", b"computecapability", b"PyTorchversion", b"torch==", b"GeForce", b"Traceback(most", b"arch_list", b"NVIDIA")
+_CONTEXT = (
+    b"CUDAcapabilit",
+    b"cudacapability",
+    b"computecapability",
+    b"PyTorchversion",
+    b"torch==",
+    b"GeForce",
+    b"Traceback(most",
+    b"arch_list",
+    b"NVIDIA",
+)
 
 Progress = Callable[[int, int], None]
 

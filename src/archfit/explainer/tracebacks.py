@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from archfit.explainer.lines import Line
 
 _HEADER = re.compile(r"Traceback \(most recent|Traceback \(innermost|^\s*-+ Traceback")
-_CHAIN = re.compile(r"was the direct cause of the following|During handling of the above exception|The above exception was")
+_CHAIN = re.compile(
+    r"was the direct cause of the following|During handling of the above exception|The above exception was"
+)
 _FRAME = re.compile(r'^\s*File "|^\s*\S+\.py:\d+ in |^\s*[\d\u276f>]*\s*\d* [\u2502|]')
 _EXCEPTION = re.compile(
     r"^\s{0,16}(?P<type>(?:\w+\.){0,8}[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Failure|Failed|Abort|Timeout|Fault|Iteration|OOM|Mismatch|Warning)\w*)"

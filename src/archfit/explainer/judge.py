@@ -22,12 +22,15 @@ _MAX_NEAR = 40_000  # bytes; a longer traceback is cut at its front
 _MAX_SPANS = 40  # of one row in one stream: the first and the last of them
 _PLAIN_WEIGHT = 58  # an exception that no row knows
 
+_CUDA_WEIGHT = 30  # the same, where it speaks of CUDA: it may follow from what was warned of
+_CUDA_WORDS = re.compile(r"CUDA|cuda|cu(?:blas|dnn|fft|sparse)|nvrtc|NCCL|nccl|GPU|[Kk]ernel|device")
+
 # What the place of a text adds to its weight. Compared on a corpus that was held out (docs/measurements.md).
 _IN_LAST = 22
 _FIRST_OF_CHAIN = 4
 _ALONE = 7
 _EARLY = 6
-_WARNING = -18
+_WARNING = -26
 _FALLOUT = -46
 _ODD_RANK = 12
 _SURER = 6
@@ -163,7 +166,7 @@ class Judge:
     def _role_score(hit: Hit, held: Traceback | None, last_chain: int | None) -> float:
         """Warnings and consequences stand back, unless they are what the process died of."""
         died_of_it = held is not None and held.chain == last_chain and hit.first >= held.exception
-        if hit.row.role == "warning":
+        if hit.row.role == "warning" or (hit.row.role == "error" and "Warning: " in hit.stream.lines[hit.first].text):
             return 0 if died_of_it else _WARNING
         if hit.row.role == "fallout":
             return 0 if died_of_it and hit.row.cause in _LAST_WORDS else _FALLOUT
@@ -185,10 +188,10 @@ class Judge:
             )
             if not known and not chained:
                 begin, end = stream.start_of(last.exception), stream.start_of(last.exception + 1)
-                plain = replace(row, id="plain-exception", weight=_PLAIN_WEIGHT, role="error", also=())
-                yield Hit(
-                    plain, stream, begin, end, last.exception, last.exception, Owner(), float(_PLAIN_WEIGHT + _IN_LAST)
-                )
+                weight = _CUDA_WEIGHT if _CUDA_WORDS.search(f"{last.type}: {last.message}") else _PLAIN_WEIGHT
+                plain = replace(row, id="plain-exception", weight=weight, role="error", also=())
+                score = float(weight + _IN_LAST + _FIRST_OF_CHAIN)
+                yield Hit(plain, stream, begin, end, last.exception, last.exception, Owner(), score)
 
     def _verdict(self, cause: str, group: list[Hit]) -> Verdict:
         ranked = sorted(group, key=lambda hit: (-hit.score, hit.number))

@@ -32,6 +32,7 @@ _PATTERNS = {
     "plain": rb"torch\.(?:zeros|empty|ones|randn|rand|tensor|arange|full|linspace|eye|matmul|nn\.functional|as_tensor)|\.to\(|\.cuda\(|F\.\w{1,20}\(|nn\.\w{1,30}\(",
     "source": rb"([\w./\\+~@\-]{0,200}?([\w\-]{1,80}\.(?:cu|cuh|cpp|cc|hpp)))(?::|\(|,line|line|\b)",
     "framework": rb"jaxlib|XlaRuntimeError|onnxruntime|tensorflow|cupy|numba|[Pp]addle",
+    "sure_framework": rb"jaxlib\.|XlaRuntimeError|ONNXRuntimeError|cupy_backends|numba\.cuda",
     "kernel": rb"([\w./\\+~@\-]{0,200}?([\w\-]{1,80}\.(?:cu|cuh)))(?::|\(|,line|line)\d",
     "torch_source": rb"(?:aten|ATen|c10|torch[/\\]csrc|pytorch[/\\](?:aten|c10|torch)|THC\w{0,20})[/\\]",
     "cached": rb"torch_extensions|\.triton[/\\]cache|[/\\]\.nv[/\\]|jit_cache|cached_ops|\.cache/torch/kernels|\.deep_gemm",
@@ -68,7 +69,8 @@ def owner_at(stream: Stream, begin: int, end: int, packages: Mapping[str, str]) 
     beside = stream.around(begin, end, 1, 2)[: 4 * _BESIDE]
     said = stream.around(begin, end, 0, 0)[: 4 * _BESIDE]
     found = (
-        _by_name(said)
+        _by_name("framework", said)
+        or _by_name("sure_framework", beside)
         or _by_source("source", said, packages)
         or _by_source("kernel", beside, packages)
         or _by_frames(traceback, packages)
@@ -88,10 +90,13 @@ def _cached(stream: Stream, begin: int, near: bytes) -> bool:
     ).search(before)
 
 
-def _by_name(said: bytes) -> Owner | None:
+_FRAMEWORKS = {"XlaRuntimeError": "jax", "jaxlib.": "jax", "ONNXRuntimeError": "onnxruntime", "cupy_backends": "cupy", "numba.cuda": "numba"}
+
+
+def _by_name(kind: str, said: bytes) -> Owner | None:
     """By a framework that the message itself names."""
-    match = _pattern("framework").search(said)
-    return Owner("framework", match[0].decode().lower().replace("xlaruntimeerror", "jax")) if match else None
+    match = _pattern(kind).search(said)
+    return Owner("framework", _FRAMEWORKS.get(match[0].decode(), match[0].decode().lower())) if match else None
 
 
 def _by_source(kind: str, beside: bytes, packages: Mapping[str, str]) -> Owner | None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from archfit.catalog.signatures import Signature, Signatures, squeeze
+from archfit.catalog.signatures import Signature, Signatures
 from archfit.explainer.facts import Facts
 from archfit.explainer.log import Log, Stream
 from archfit.explainer.owner import Owner, owner_at
@@ -88,7 +88,7 @@ class Judge:
 
     def verdicts(self) -> list[Verdict]:
         """The classes that the log speaks of, root first."""
-        hits = [self._scored(hit) for stream in self.log.streams for hit in self._hits(stream)]
+        hits = [self._scored(hit) for stream in self.log.streams for hit in self.hits_in(stream)]
         hits += self._plain_exceptions(hits)
         hits = [hit for hit in hits if not _yields(hit, hits)]
         by_class: dict[str, list[Hit]] = {}
@@ -100,8 +100,11 @@ class Judge:
 
     # --- which rows hold ---------------------------------------------------------------------------------------------
 
-    def _hits(self, stream: Stream) -> Iterator[Hit]:
-        """The rows that hold in one stream; where two match the same text, the earlier row has it."""
+    def hits_in(self, stream: Stream, *, decoys: bool = False) -> Iterator[Hit]:
+        """The rows that hold in one stream; where two match the same text, the earlier row has it.
+
+        Decoys only take texts away from other rows, unless `decoys` asks for them, too.
+        """
         taken = _Taken()
         for number in self.signatures.likely(stream.text):
             row = self.signatures.rows[number]
@@ -111,7 +114,7 @@ class Judge:
                 if taken.overlaps(begin, end) or not (owner := self._holds(row, stream, begin, end)):
                     continue
                 taken.add(begin, end)
-                if row.role != "decoy":
+                if row.role != "decoy" or decoys:
                     yield Hit(
                         row, stream, begin, end, stream.index_at(begin), stream.index_at(max(begin, end - 1)), owner
                     )
@@ -265,8 +268,3 @@ def _ends(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """All spans, or the first and the last where there are too many."""
     half = _MAX_SPANS // 2
     return spans if len(spans) <= _MAX_SPANS else spans[:half] + spans[-half:]
-
-
-def mentions(texts: Iterable[str], squeezed: bytes) -> bool:
-    """Is one of these plain texts in squeezed text?"""
-    return any(squeeze(text) in squeezed for text in texts)

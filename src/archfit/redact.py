@@ -24,14 +24,14 @@ _BEARER = re.compile(r"(?i)\b(bearer|basic)\s{1,3}[A-Za-z0-9+/=_.\-]{12,}")
 _WANDB = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])(?=\s*$)")
 _USERINFO = re.compile(r"(?<=://)[^\s/@:]{1,80}(?::[^\s/@]{0,80})?@")
 _EMAIL = re.compile(r"(?<![\w.+\-])[\w.+\-]{1,64}@[\w\-]{1,63}(?:\.[\w\-]{1,63}){1,6}(?![\w\-])")
-_PROMPT = re.compile(r"(?<![\w.+\-/])([a-z_][\w\-]{0,31})@([A-Za-z][\w.\-]{0,62})(?=[:\s\])])")
+_PROMPT = re.compile(r"(?<![\w.+\-/])(?!git@)([a-z_][\w\-]{0,31})@([A-Za-z][\w.\-]{0,62})(?=[:\s\])])")
 _HOME = re.compile(
     r"((?:/(?:[\w.\-]+/){0,3}(?:home|Users)/|\b[A-Za-z]:[\\/]{1,2}(?:Users|用户)[\\/]{1,2}|/scratch/|/data/home/))([^/\\\s:\"'<>|]{1,64})"
 )
 _IPV4 = re.compile(
     r"(?<![\d.\w\-])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d.]|-\d)(?:(?=:)|(?![\w]))"
 )
-_IPV6 = re.compile(r"(?<![\w:.])(?:[0-9a-fA-F]{1,4}:){3,7}(?::?[0-9a-fA-F]{1,4}){1,4}(?![\w:])")
+_IPV6 = re.compile(r"(?<![\w:.])[0-9a-fA-F]{1,4}(?::{1,2}[0-9a-fA-F]{1,4}){3,7}(?![\w:])")
 _MAC = re.compile(r"(?<![\w:])(?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}(?![\w:])")
 _HOST_NAMED = re.compile(
     r"(?i)\b((?:hostname|host|node|server|nodename|MASTER_ADDR)\s{0,2}[=:]\s{0,3}[\"']?)([A-Za-z][\w\-]{1,62}(?:\.[\w\-]{1,63}){0,5})"

@@ -9,7 +9,7 @@ from archfit.explainer.facts import Facts, Pattern, read_facts
 from archfit.explainer.judge import Hit, Judge, Verdict
 from archfit.explainer.lines import Line, clean
 from archfit.explainer.log import Log, separate, together
-from archfit.explainer.owner import library_in
+from archfit.explainer.owner import library_in, owner_at
 from archfit.model import Cause, Culprit, Explanation, LogFacts, Quote
 
 _MAX_QUOTES = 4
@@ -62,7 +62,7 @@ def _environments(log: Log) -> tuple[str, ...]:
 def _cause(verdict: Verdict, facts: Facts, signatures: Signatures) -> Cause:
     best = verdict.hits[0]
     kind = signatures.classes[verdict.cause]
-    culprit = _culprit(best)
+    culprit = _culprit(best, signatures)
     return Cause(
         id=verdict.cause,
         confidence=_confidence(verdict),
@@ -95,12 +95,11 @@ def _quotes(hits: Sequence[Hit]) -> tuple[Quote, ...]:
     return tuple(found[number] for number in sorted(found))
 
 
-def _culprit(hit: Hit) -> Culprit:
-    beside = hit.stream.around(hit.begin, hit.end, 0, 1)
-    library, package = library_in(beside)
-    if hit.owner.library and not library:
-        library = hit.owner.library
-    name = hit.row.culprit or package or (hit.owner.package if hit.owner.kind != "torch" else "") or _stem(library)
+def _culprit(hit: Hit, signatures: Signatures) -> Culprit:
+    owner = hit.owner if hit.owner.kind else owner_at(hit.stream, hit.begin, hit.end, signatures.packages)
+    library, package = library_in(hit.stream.around(hit.begin, hit.end, 0, 1))
+    library = library or owner.library
+    name = hit.row.culprit or package or (owner.package if owner.kind != "torch" else "") or _stem(library)
     return Culprit(distribution_of(name), library)
 
 

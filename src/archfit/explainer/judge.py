@@ -19,7 +19,7 @@ from archfit.explainer.tracebacks import Traceback, find_tracebacks
 
 _NEAR_BEFORE, _NEAR_AFTER = 14, 14  # lines that count as near where no traceback says more
 _MAX_NEAR = 40_000  # bytes; a longer traceback is cut at its front
-_MAX_SPANS = 40  # of one row in one stream: the first and the last of them
+_MAX_SPANS = 16  # of one row in one stream: the first and the last of them
 _PLAIN_WEIGHT = 58  # an exception that no row knows
 
 _CUDA_WEIGHT = 30  # the same, where it speaks of CUDA: it may follow from what was warned of
@@ -50,7 +50,10 @@ _WRAPPERS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One row that holds at one place: `first` to `last` are positions in the lines of `stream`."""
+    """One row that holds at one place: `first` to `last` are positions in the lines of `stream`.
+
+    `owner` is set where the row asks for one.
+    """
 
     row: Signature
     stream: Stream
@@ -137,10 +140,10 @@ class Judge:
             near = self._near(stream, begin, end)
             if (row.near.texts and not row.near.found_in(near)) or row.not_near.found_in(near):
                 return None
-        if row.role == "decoy":
+        if not row.owner:
             return Owner()
         owner = owner_at(stream, begin, end, self.signatures.packages)
-        return owner if not row.owner or owner.kind in row.owner else None
+        return owner if owner.kind in row.owner else None
 
     def _near(self, stream: Stream, begin: int, end: int) -> bytes:
         index = stream.index_at(begin)

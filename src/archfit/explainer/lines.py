@@ -20,7 +20,8 @@ _PREFIX = re.compile(
     r"""\s*(?:
       (?:>\s?)+(?=\S)                                                              # quoted in a mail or an issue
     | (?P<tag>
-        \[?\b(?:[Rr]ank|RANK|default|local_rank|worker|Worker|node|gpu)[\s_\-=:]?\d{1,5}\]?:?(?=[\s\]|:]|$)
+        \[(?:[Rr]ank|RANK|default|local_rank|worker|Worker|node|gpu)[\s_\-=:]?\d{1,5}\]:?
+      | (?:[Rr]ank|RANK|default|local_rank|worker|Worker|node|gpu)[\s_\-=:]?\d{1,5}:(?=\s|$)
       | \[\d{1,5}(?:,\d{1,5})?\](?:<\w{1,8}>:?|:(?=\s|$))                          # mpirun, torchrun --tee
       | \((?:[\w.:\-]{1,60}[ ])?(?:pid=\d{1,10}|raylet)(?:,\s?[\w.]{1,20}=[^)\s]{1,60})*\)
       | \((?:\w{0,30}(?:Worker|Engine|Actor|Server|Core|Replica|Proc)[\w.]{0,40})(?:\s[^()]{0,60})?\)(?=\s)

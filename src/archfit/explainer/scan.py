@@ -18,6 +18,7 @@ from archfit.explainer.lines import Line, clean, decode, encoding_of
 BLOCK_BYTES = 1 << 16
 WHOLE_BYTES = 1 << 18  # up to here a log is read whole
 _EDGE_BYTES = 1 << 13  # of the neighbours of a kept block
+_ACROSS_BYTES = 512  # no text of a row is longer
 _FIRST, _LAST = 2, 2  # blocks kept per row, from either end
 _WHITE = b" \t\r\n\x0b\x0c"
 _ANSI = re.compile(rb"\x1b\[[0-9;?]*[ -/]*[@-~]")
@@ -38,9 +39,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass(slots=True)
 class _Block:
-    """A piece of the log: its bytes and the number of its first line."""
+    """A piece of the log: the number of its first line, where it begins in bytes, and its bytes."""
 
     number: int
+    offset: int
     data: bytes
     uses: int = 0
 
@@ -82,6 +84,7 @@ class _Scan:
         self._seen: dict[int, _Seen] = {}
         self._kept: dict[int, _Block] = {}
         self._index = -1
+        self._offset = 0
         self._previous = b""
         self._edge_wanted = False
         self._tail: list[int] = []
@@ -91,55 +94,58 @@ class _Scan:
         """Judge one block; `number` is that of its first line."""
         self._index += 1
         self.last_line = number + data.count(b"\n") - data.endswith(b"\n")
-        squeezed = (_ANSI.sub(b"", data) if b"\x1b" in data else data).translate(None, _WHITE)
-        rows = self._signatures.likely(self._previous[-512:].translate(None, _WHITE) + squeezed)
-        rows += [-1 - n for n, word in enumerate(_CONTEXT) if word in squeezed]
-        wanted = [row for row in rows if self._keep(row, self._index)]
-        if self._edge_wanted and not wanted:
-            self._kept[self._index] = _Block(number, data[:_EDGE_BYTES], 1)
-        self._edge_wanted = bool(wanted)
-        if wanted or self._index == 0:
-            edge = self._previous[-_EDGE_BYTES:] if self._index - 1 not in self._kept else b""
-            self._kept[self._index] = _Block(number - edge.count(b"\n"), edge + data, len(wanted) + (self._index == 0))
-        self._remember_tail(number, data)
-        self._previous = data
-
-    def _keep(self, row: int, index: int) -> bool:
-        """Keep this block for `row`? The oldest of its last blocks is let go for it."""
-        seen = self._seen.setdefault(row, _Seen())
-        if len(seen.first) < _FIRST:
-            seen.first.append(index)
-            return True
-        seen.last.append(index)
-        if len(seen.last) > _LAST:
-            self._release(seen.last.pop(0))
-        return True
-
-    def _release(self, index: int) -> None:
-        block = self._kept.get(index)
-        if block:
-            block.uses -= 1
-            if block.uses <= 0:
-                del self._kept[index]
-
-    def _remember_tail(self, number: int, data: bytes) -> None:
-        """The last blocks are kept whatever they hold: there a program says what it died of."""
-        block = self._kept.setdefault(self._index, _Block(number, data))
-        block.uses += 1
-        if len(block.data) < len(data):
-            self._kept[self._index] = _Block(number, data, block.uses)
+        wanted = self._wanted(data)
+        for row in wanted:
+            self._keep_for(row)
+        edge = self._previous[-_EDGE_BYTES:] if wanted else b""
+        kept = _Block(number - edge.count(b"\n"), self._offset - len(edge), edge + data, len(wanted) + (self._index == 0))
+        if not kept.uses and self._edge_wanted:
+            kept = _Block(number, self._offset, data, 1)  # what follows a hit explains it
+        kept.uses += 1  # the last blocks are kept whatever they hold: there a program says what it died of
+        self._kept[self._index] = kept
         self._tail.append(self._index)
         if len(self._tail) > _LAST:
             self._release(self._tail.pop(0))
+        self._edge_wanted = bool(wanted)
+        self._previous = data
+        self._offset += len(data)
+
+    def _wanted(self, data: bytes) -> list[int]:
+        """The rows, and words of the machine, that stand in this block or across its beginning."""
+        squeezed = (_ANSI.sub(b"", data) if b"\x1b" in data else data).translate(None, _WHITE)
+        rows = self._signatures.likely(self._previous[-_ACROSS_BYTES:].translate(None, _WHITE) + squeezed)
+        return rows + [-1 - number for number, word in enumerate(_CONTEXT) if word in squeezed]
+
+    def _keep_for(self, row: int) -> None:
+        """Keep this block for `row`; the oldest of its last blocks is let go."""
+        seen = self._seen.setdefault(row, _Seen())
+        if len(seen.first) < _FIRST:
+            seen.first.append(self._index)
+            return
+        seen.last.append(self._index)
+        if len(seen.last) > _LAST:
+            self._release(seen.last.pop(0))
+
+    def _release(self, index: int) -> None:
+        block = self._kept[index]
+        block.uses -= 1
+        if block.uses <= 0:
+            del self._kept[index]
 
     def lines(self, encoding: str) -> list[Line]:
-        """The kept lines in order, each once."""
+        """The kept lines in order, each once; blocks that touch are one text."""
         found: list[Line] = []
+        number, text, end = 1, b"", 0
         for index in sorted(self._kept):
             block = self._kept[index]
-            after = found[-1].number if found else 0
-            found += [ln for ln in clean(block.data.decode(encoding, "replace"), block.number) if ln.number > after]
-        return found
+            if block.offset > end and text:
+                found += clean(text.decode(encoding, "replace"), number)
+                text = b""
+            if not text:
+                number, end = block.number, block.offset
+            text += block.data[max(0, end - block.offset) :]
+            end = max(end, block.offset + len(block.data))
+        return found + list(clean(text.decode(encoding, "replace"), number))
 
 
 def _blocks(chunks: Iterable[bytes]) -> Iterator[tuple[int, int, bytes]]:

@@ -53,7 +53,7 @@ VERDICTS = {
     "libdebug.so": "             -   -   -   -   -   -   -   n   -    -    -    -    -",
     "libunreferenced.so": "      -   -   -   -   -   -   -   n   -    -    -    -    -",
     "libaarch64.so": "           -   -   -   -   -   -   -   n   -    -    -    -    -",
-    "librelocatable_ptx.so": "   -   -   -   n   c   -   c   -   -    -    -    -    -",
+    "librelocatable_ptx.so": "   -   -   -   n   c   j   c   j   j    j    j    j    j",
     "libempty.so": "             .   .   .   .   .   .   .   .   .    .    .    .    .",
     "libempty_12_4.so": "        .   .   .   .   .   .   .   .   .    .    .    .    .",
     "libonly_empty.so": "        .   .   .   .   .   .   .   .   .    .    .    .    .",

@@ -81,17 +81,19 @@ class Container:
     """`count` fatbin containers of one library that hold the same code objects.
 
     `registered` containers are loaded by the CUDA runtime at start; the others are picked by the library's own code.
-    `relocatable` ones are the input of a link that has been done, and are never loaded themselves.
+    A `linked` one is the image that the library's `relocatable` ones were linked to; only where nothing in it fits the GPU
+    does the runtime link those again, from their PTX (seen on a GPU: docs/measurements.md).
     """
 
     objects: tuple[CodeObject, ...]
     registered: bool
     count: int
     section: str = ".nv_fatbin"
+    linked: bool = False
 
     @property
     def relocatable(self) -> bool:
-        """True for the parts of device-linked code; what counts is the linked image in another section."""
+        """True for the parts of device-linked code."""
         return self.section.startswith("__nv_rel")
 
 
@@ -570,3 +572,71 @@ class History:
         switches = [e for e in self.entries if e["event"] == "done"]
         known = {s.id: s for s in self.states if s.path and not s.live}
         return next((known[e["from"]] for e in reversed(switches) if e["from"] in known), None)
+
+
+# --- logs ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """A line of a log: its number, from 1, and what it says."""
+
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Culprit:
+    """The package and the library that a cause names; empty where nobody can tell."""
+
+    package: str = ""
+    library: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One cause of what a log shows.
+
+    `id` is the class, `confidence` between 0 and 1, `row` the signature that decided, `environment` False where neither GPU nor
+    environment are at fault, `commands` what to run, `findings` what a look at the environment adds.
+    """
+
+    id: str
+    confidence: float
+    evidence: tuple[Quote, ...]
+    culprit: Culprit
+    commands: tuple[str, ...]
+    environment: bool
+    row: str
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LogFacts:
+    """What a log says about its machine; empty where it does not. `cleared` are packages that are not at fault."""
+
+    gpu: str = ""
+    capability: str = ""
+    torch: str = ""
+    cuda: str = ""
+    cleared: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The causes of what a log shows, root first; never empty: what nobody knows is `other` with low confidence.
+
+    `lines_total` counts the lines of the log, `paths` are folders of environments that it names, `joined` is the environment
+    that was looked at beside it.
+    """
+
+    causes: tuple[Cause, ...]
+    facts: LogFacts
+    lines_total: int
+    paths: tuple[str, ...] = ()
+    joined: Path | None = None
+
+    @property
+    def first(self) -> Cause:
+        """The cause to solve first."""
+        return self.causes[0]

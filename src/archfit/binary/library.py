@@ -20,13 +20,17 @@ from archfit.model import CodeObject, Container, FileFormat, Library, Text
 Search = Literal["all"] | Collection[str]
 """Where to look besides the sections that hold nothing else: in all that is loaded, or in sections of these names."""
 
-Part = tuple[str, bool, Iterable[Place]]
-"""The containers of one section; True if the CUDA runtime registers them at start."""
+Role = Literal["registered", "linked", "own"]
+"""Who loads a container: the CUDA runtime at start; the same, as the image that relocatable parts were linked to; or the
+library's own code, or nobody."""
+
+Part = tuple[str, Role, Iterable[Place]]
+"""The containers of one section that have one role."""
 
 # Sections that hold containers and nothing else. Linkers of Windows cut names at eight characters.
 _PACKED = frozenset({".nv_fatbin", ".nv_fatb", "__nv_relfatbin", "__nv_rel"})
 _WRAPPERS = frozenset({".nvFatBinSegment", ".nvFatBi"})
-_WRAPPER, _WRAPPER_MAGIC = struct.Struct("<IIQQ"), 0x466243B1
+_WRAPPER, _WRAPPER_MAGIC, _LINK_VERSION = struct.Struct("<IIQQ"), 0x466243B1, 2
 
 # Sections that compilers fill and that can hold no code for a GPU.
 _NEVER = (
@@ -87,9 +91,9 @@ def find_containers(read: Read, size_bytes: int) -> Iterator[tuple[int, str, boo
         parts = reading.file_parts(read)
     else:
         parts = reading.parts(read, sections_of(read, "pe" if start.startswith(pe.MAGIC) else "elf"))
-    for section, registered, places in parts:
+    for section, role, places in parts:
         for offset, _, numbers in places:
-            yield offset, section, registered, reading.codes.named(numbers)
+            yield offset, section, role != "own", reading.codes.named(numbers)
 
 
 def is_foreign(start: bytes) -> bool:
@@ -136,19 +140,19 @@ class Reading:
 
     def library(self, parts: Iterable[Part], kind: FileFormat, needed: tuple[str, ...] = ()) -> Library:
         """Equal containers counted, in the order they were found."""
-        counts: dict[tuple[str, bool], Counter[Numbers]] = {}
-        for section, registered, places in parts:
-            counts.setdefault((section, registered), Counter()).update(numbers for _, _, numbers in places)
+        counts: dict[tuple[str, Role], Counter[Numbers]] = {}
+        for section, role, places in parts:
+            counts.setdefault((section, role), Counter()).update(numbers for _, _, numbers in places)
         containers = tuple(
-            Container(self.codes.named(numbers), registered, count, section)
-            for (section, registered), counter in counts.items()
+            Container(self.codes.named(numbers), role != "own", count, section, role == "linked")
+            for (section, role), counter in counts.items()
             for numbers, count in counter.items()
         )
         return Library(self.name, self.size_bytes, needed, containers, kind, self._odd(containers))
 
     def file_parts(self, read: Read) -> Iterator[Part]:
         """A whole file of containers as one part."""
-        yield "file", False, walk_packed(read, 0, self.size_bytes, self.codes)
+        yield "file", "own", walk_packed(read, 0, self.size_bytes, self.codes)
 
     def parts(
         self,
@@ -157,7 +161,7 @@ class Reading:
         packed: Callable[[Section], Iterable[Place]] | None = None,
         scattered: Callable[[Section, int], Iterable[Place]] | None = None,
     ) -> Iterator[Part]:
-        """The containers in these sections: section, does the CUDA runtime register them at start, and their places.
+        """The containers in these sections: section, role, and their places.
 
         `packed` and `scattered` find them; the default is to walk the sections with `read`. The second is told from which
         offset on, so that no byte is searched twice, however often the headers name it.
@@ -169,25 +173,27 @@ class Reading:
         for section in self._searched(sections):
             places = scattered(section, max(section.offset, seen))
             seen = max(seen, section.end)
-            yield section.name, False, places
+            yield section.name, "own", places
 
     def _packed_parts(
         self, read: Read, sections: tuple[Section, ...], walk: Callable[[Section], Iterable[Place]]
     ) -> Iterator[Part]:
         packed = [s for s in sections if s.name in _PACKED and s.size]
         _refuse_overlaps(packed)
-        named = _named_addresses(read, sections)
+        named = _wrappers(read, sections)
         for section in packed:
             self._refuse_cut(section)
             if section.name.startswith("__nv"):
-                yield section.name, False, walk(section)
+                yield section.name, "own", walk(section)
                 continue
             places = list(walk(section))
             load = section.address - section.offset
-            registered = [place for place in places if section.address and place[0] + load in named]
-            yield section.name, True, registered or places
-            if registered:
-                yield section.name, False, (place for place in places if place[0] + load not in named)
+            roles: dict[Role, list[Place]] = {"registered": [], "linked": [], "own": []}
+            for place in places:
+                roles[named.get(place[0] + load, "own") if section.address else "own"].append(place)
+            if not roles["registered"] and not roles["linked"]:
+                roles = {"registered": places}  # the wrappers tell nothing
+            yield from ((section.name, role, places) for role, places in roles.items())
 
     def _searched(self, sections: tuple[Section, ...]) -> list[Section]:
         """Sections that may hold containers among other data, in file order."""
@@ -258,18 +264,18 @@ def _refuse_overlaps(sections: list[Section]) -> None:
             raise FormatError("sections-overlap", offset=after.offset, found=after.offset, expected=before.end)
 
 
-def _named_addresses(read: Read, sections: tuple[Section, ...]) -> frozenset[int]:
-    """Addresses of the containers that wrappers name: those the CUDA runtime registers at start.
+def _wrappers(read: Read, sections: tuple[Section, ...]) -> dict[int, Role]:
+    """Addresses of the containers that wrappers name, and what the version of the wrapper says of them: the role.
 
     They may tell nothing: there are none, or (in object files) they are not filled in yet. Then all containers count.
     """
-    return frozenset(
-        address
+    return {
+        address: "linked" if version == _LINK_VERSION else "registered"
         for section in sections
         if section.name in _WRAPPERS and section.size
-        for magic, _, address, _ in _WRAPPER.iter_unpack(_whole_wrappers(read, section))
+        for magic, version, address, _ in _WRAPPER.iter_unpack(_whole_wrappers(read, section))
         if magic == _WRAPPER_MAGIC
-    )
+    }
 
 
 def _whole_wrappers(read: Read, section: Section) -> bytes:

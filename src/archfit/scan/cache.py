@@ -15,7 +15,7 @@ from platformdirs import user_cache_path
 from archfit.arch import ComputeCapability, CudaVersion, Target
 from archfit.model import CodeObject, Compiler, Container, Distribution, Library, Text
 
-_EDITION = 1
+_EDITION = 2
 """Raised whenever the reader learns to see more: older answers are read anew."""
 
 _PIECE_BYTES = 1 << 20
@@ -77,7 +77,8 @@ def _distribution(row: dict[str, Any]) -> Distribution:
 
 def _library(row: dict[str, Any]) -> Library:
     containers = tuple(
-        Container(tuple(map(_code, c["objects"])), c["registered"], c["count"], c["section"]) for c in row["containers"]
+        Container(tuple(map(_code, c["objects"])), c["registered"], c["count"], c["section"], c["linked"])
+        for c in row["containers"]
     )
     odd = tuple(Text(text["key"], text["values"]) for text in row["odd"])
     return Library(row["path"], row["size_bytes"], tuple(row["needed"]), containers, row["format"], odd)

@@ -68,6 +68,21 @@ FILES: dict[str, tuple[bytes, str, int | None]] = {
         "sections-overlap",
         72,
     ),
+    "elf: data that overlaps a fatbin section": (
+        elf(Part(".data", KERNEL), Part(".nv_fatbin", offset=64, size=len(KERNEL))),
+        "sections-overlap",
+        64,
+    ),
+    "elf: a fatbin section inside data": (
+        elf(Part(".data", b"x" * 8 + KERNEL + b"x" * 8), Part(".nv_fatbin", offset=72, size=len(KERNEL))),
+        "sections-overlap",
+        72,
+    ),
+    "elf: data that begins inside a fatbin section": (
+        elf(Part(".nv_fatbin", KERNEL + bytes(64)), Part(".data", offset=64 + len(KERNEL), size=8)),
+        "sections-overlap",
+        64 + len(KERNEL),
+    ),
     "elf: 2**32 sections": (sections(2**32), "elf-section-count", 60),
     "elf: 2**64 - 1 sections": (sections(2**64 - 1), "elf-section-count", 60),
     "elf: 100,000 sections": (sections(100_000), "file-cut", None),
@@ -271,7 +286,7 @@ def test_a_sparse_file_that_claims_gigabytes_costs_no_memory(tmp_path: Path, nam
 
 
 def test_a_sparse_section_is_searched_without_memory(tmp_path: Path) -> None:
-    path = sparse(tmp_path / "sparse.so", elf(Part(".rodata", KERNEL, size=300 << 20)), 1 << 30)
+    path = sparse(tmp_path / "sparse.so", elf(Part(".rodata", KERNEL, size=150 << 20)), 1 << 30)
     assert "1 containers" in read_in_child(path, seconds=20)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -168,9 +167,11 @@ class Reading:
         """
         packed = packed or (lambda s: walk_packed(read, s.offset, s.end, self.codes))
         scattered = scattered or (lambda s, start: walk_scattered(read, start, s.end, self.codes, self.damaged))
+        searched = self._searched(sections)
+        _refuse_overlaps(_packed(sections), searched)
         yield from self._packed_parts(read, sections, packed)
         seen = 0
-        for section in self._searched(sections):
+        for section in searched:
             places = scattered(section, max(section.offset, seen))
             seen = max(seen, section.end)
             yield section.name, "own", places
@@ -178,10 +179,8 @@ class Reading:
     def _packed_parts(
         self, read: Read, sections: tuple[Section, ...], walk: Callable[[Section], Iterable[Place]]
     ) -> Iterator[Part]:
-        packed = [s for s in sections if s.name in _PACKED and s.size]
-        _refuse_overlaps(packed)
         named = _wrappers(read, sections)
-        for section in packed:
+        for section in _packed(sections):
             self._refuse_cut(section)
             if section.name.startswith("__nv"):
                 yield section.name, "own", walk(section)
@@ -257,11 +256,21 @@ def offset_of(error: FormatError) -> int:
     return int(str(error.values["offset"]))
 
 
-def _refuse_overlaps(sections: list[Section]) -> None:
-    ordered = sorted(sections, key=lambda s: s.offset)
-    for before, after in pairwise(ordered):
-        if before.end > after.offset:
-            raise FormatError("sections-overlap", offset=after.offset, found=after.offset, expected=before.end)
+def _packed(sections: tuple[Section, ...]) -> list[Section]:
+    """Those that hold containers and nothing else."""
+    return [s for s in sections if s.name in _PACKED and s.size]
+
+
+def _refuse_overlaps(packed: list[Section], searched: list[Section]) -> None:
+    """No container is in two sections: raise FormatError where a section of containers shares bytes with another."""
+    end, packed_end = 0, 0
+    ordered = sorted([*((s, True) for s in packed), *((s, False) for s in searched)], key=lambda pair: pair[0].offset)
+    for section, is_packed in ordered:
+        taken = end if is_packed else packed_end
+        if section.offset < taken:
+            raise FormatError("sections-overlap", offset=section.offset, found=section.offset, expected=taken)
+        end = max(end, section.end)
+        packed_end = max(packed_end, section.end) if is_packed else packed_end
 
 
 def _wrappers(read: Read, sections: tuple[Section, ...]) -> dict[int, Role]:

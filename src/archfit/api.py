@@ -40,7 +40,7 @@ from archfit.probe.choose import Choice, choose_target, expand
 from archfit.probe.observe import observe_interpreter, parse_driver, parse_gpus
 from archfit.transaction import Change, Journal, apply, read_history, refuse_unfit, roll_back, unfinished
 from archfit.transaction.installer import Lock, cache_folder, create_environment, find_python, install, resolve
-from archfit.verify import LEVELS, verify
+from archfit.verify import LEVELS, default_level, verify
 
 __all__ = [
     "LEVELS",
@@ -51,6 +51,7 @@ __all__ = [
     "cache_folder",
     "cost_of",
     "create_environment",
+    "default_level",
     "doctor",
     "environment_root",
     "find_interpreter",
@@ -265,9 +266,9 @@ def history(target: str | None) -> History:
     return read_history(environment_root(target))
 
 
-def prove(diagnosis: Diagnosis, level: str, on_probe: OnProbe | None = None) -> Verification:
-    """Collect evidence up to `level`."""
-    return verify(diagnosis, level, on_probe=on_probe)
+def prove(diagnosis: Diagnosis, level: str, on_probe: OnProbe | None = None, *, device: str = "cuda") -> Verification:
+    """Collect evidence up to `level`; `device` cpu checks the kernel probes themselves."""
+    return verify(diagnosis, level, device=device, on_probe=on_probe)
 
 
 def environment_root(target: str | None) -> Path:

@@ -67,9 +67,7 @@ def stream_child(python: Path, script: str, arguments: Sequence[str] = (), *, id
         yield _decode(child.returncode, b"", said, python)
 
 
-def run_command(
-    command: Sequence[str], *, timeout_s: float, environment: Mapping[str, str]
-) -> tuple[int | None, str]:
+def run_command(command: Sequence[str], *, timeout_s: float, environment: Mapping[str, str]) -> tuple[int | None, str]:
     """Run a command of the target's own with these variables added; its exit code and the last line it said.
 
     The code is None where it took longer than `timeout_s`, 127 where it could not be started.

@@ -42,6 +42,7 @@ class _Found:
     requires: tuple[str, ...]
     import_names: tuple[str, ...]
     libraries: list[Library] = field(default_factory=list)
+    probes: tuple[tuple[str, str], ...] = ()
 
 
 def observe_packages(site_dirs: Sequence[Path], progress: Progress | None = None) -> Installed:
@@ -64,7 +65,10 @@ def observe_packages(site_dirs: Sequence[Path], progress: Progress | None = None
             files += [(str(path), path, owner) for path in _walk_developed(folder, found[owner])]
     files += _conda_libraries(site_dirs)
     unreadable += _read_all(files, found, progress)
-    rows = (Distribution(f.name, f.version, f.requires, f.import_names, tuple(f.libraries)) for f in found.values())
+    rows = (
+        Distribution(f.name, f.version, f.requires, f.import_names, tuple(f.libraries), f.probes)
+        for f in found.values()
+    )
     return Installed(tuple(sorted(rows, key=lambda d: d.name)), tuple(dict(unreadable).items()))
 
 
@@ -89,7 +93,16 @@ def _read_metadata(site: Path, found: dict[str, _Found]) -> tuple[dict[str, str]
             source = place if place in links else _editable_folder(metadata.read_text("direct_url.json"))
             developed += [(source, name)] if source else []
             found[name] = _Found(name, metadata.version, tuple(metadata.requires or ()), _import_names(metadata, paths))
+            found[name].probes = _probes(metadata)
     return owners, developed
+
+
+def _probes(metadata: Metadata) -> tuple[tuple[str, str], ...]:
+    """The probes that a project brings for ``archfit verify``: its entry points of the group ``archfit.probes``."""
+    if "[archfit.probes]" not in (metadata.read_text("entry_points.txt") or ""):
+        return ()
+    points = metadata.entry_points.select(group="archfit.probes")
+    return tuple(sorted((point.name, f"{point.module}:{point.attr}") for point in points))
 
 
 def _editable_folder(direct_url: str | None) -> Path | None:

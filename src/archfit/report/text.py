@@ -322,10 +322,19 @@ class Screen:
 
     def _evidence_text(self, evidence: Evidence) -> Styled:
         because = self.messages.because(evidence)
-        parts = [because or evidence.measured]
+        parts = [because or self._measured(evidence)]
         if evidence.seconds:
             parts.append(f"{evidence.seconds:.1f} s")
         return Styled("  ".join(parts), style="dim")
+
+    def _measured(self, evidence: Evidence) -> str:
+        """What was measured, and against what."""
+        if evidence.probe.startswith("health:"):
+            return self.messages.ui("measured-speed", measured=evidence.measured, expected=evidence.expected)
+        if evidence.tolerance:
+            allowed = evidence.tolerance.partition(" (")[0]
+            return self.messages.ui("measured-error", measured=evidence.measured, tolerance=allowed)
+        return evidence.measured
 
     def error(self, error: ArchfitError) -> None:
         """One sentence and what to try, on the talking side."""

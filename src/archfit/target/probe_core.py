@@ -12,28 +12,22 @@ def device(kit):
     kit.facts["torch"] = torch.__version__
     kit.facts["cuda"] = torch.version.cuda or ""
     if not kit.on_gpu:
-        kit.exact("first kernel", torch.arange(1000) * 2 + 1, list_of(1000))
+        kit.exact("first kernel", torch.arange(1000) * 2 + 1, ODD)
         kit.facts["devices"] = [{"index": 0, "name": "CPU", "capability": "", "free_bytes": 0, "total_bytes": 0}]
         return
     if torch.version.cuda is None:
         raise RuntimeError("torch %s was built without CUDA" % torch.__version__)
     if not torch.cuda.is_available():
-        torch.cuda.init()  # says why
-        raise RuntimeError("torch sees no GPU; %s" % _visible())
+        try:
+            torch.cuda.init()  # says why
+        except RuntimeError as error:
+            raise RuntimeError("%s (%s)" % (str(error).strip().splitlines()[0], _visible())) from None
     kit.facts["devices"] = [_try_device(kit, torch, index) for index in range(torch.cuda.device_count())]
     if not kit.facts["devices"]:
         raise RuntimeError("torch sees no GPU; %s" % _visible())
 
 
-def list_of(count):
-    """What the first kernel must give, without torch."""
-    return _as_tensor([2 * i + 1 for i in range(count)])
-
-
-def _as_tensor(values):
-    import torch
-
-    return torch.tensor(values)
+ODD = [2 * i + 1 for i in range(1000)]
 
 
 def _visible():
@@ -46,7 +40,7 @@ def _try_device(kit, torch, index):
     properties = torch.cuda.get_device_properties(index)
     ran = torch.arange(1000, device=where) * 2 + 1
     torch.cuda.synchronize(index)
-    kit.exact("first kernel on %s" % where, ran, list_of(1000))
+    kit.exact("first kernel on %s" % where, ran, ODD)
     free, total = torch.cuda.mem_get_info(index)
     return {
         "index": index,
@@ -86,7 +80,9 @@ def reduction(kit):
     kit.compare("sum of all", there.sum(), x.double().sum(), tolerance, basis, float(magnitude.sum()))
     kit.compare("sum of rows", there.sum(1), x.double().sum(1), tolerance, basis, magnitude.sum(1))
     kit.compare("sum of columns", there.sum(0), x.double().sum(0), tolerance, basis, magnitude.sum(0))
-    kit.compare("prod", (1 + x[:, :8].to(kit.device) / 64).prod(1), (1 + x[:, :8].double() / 64).prod(1), 64 * U32, "8*8*u")
+    kit.compare(
+        "prod", (1 + x[:, :8].to(kit.device) / 64).prod(1), (1 + x[:, :8].double() / 64).prod(1), 64 * U32, "8*8*u"
+    )
     kit.compare("var", there.var(1), x.double().var(1), 256 * U32, "256*u, u=2^-24")
     kit.exact("max", there.max(1).values, x.max(1).values)
     kit.exact("argmin", there.argmin(0), x.argmin(0))
@@ -171,7 +167,9 @@ def random(kit):
     kit.bound("normal mean", abs(float(normal.mean())), 6 / n**0.5, six)
     kit.bound("normal variance", abs(float(normal.var()) - 1), 6 * (2.0 / n) ** 0.5, six)
     kit.exact("permutation", torch.randperm(10007, device=where).sort().values, torch.arange(10007))
-    kit.bound("bernoulli", abs(float((torch.rand(n, device=where) < 0.25).double().mean()) - 0.25), 6 * 0.44 / n**0.5, six)
+    kit.bound(
+        "bernoulli", abs(float((torch.rand(n, device=where) < 0.25).double().mean()) - 0.25), 6 * 0.44 / n**0.5, six
+    )
 
 
 def copy(kit):
@@ -281,7 +279,9 @@ def libraries(kit):
     kit.synchronize()
     loaded = loaded_libraries()
     kit.facts["libraries"] = loaded
-    kit.bound("CUDA runtimes", max(len(loaded.get("libcudart", [])) - 1, 0), 0, ", ".join(loaded.get("libcudart", ["static"])))
+    kit.bound(
+        "CUDA runtimes", max(len(loaded.get("libcudart", [])) - 1, 0), 0, ", ".join(loaded.get("libcudart", ["static"]))
+    )
     for name, places in sorted(loaded.items()):
         kit.bound("copies of %s" % name, len(places) - 1, 0, ", ".join(places))
 

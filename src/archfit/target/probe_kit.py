@@ -96,7 +96,7 @@ class Kit:
         except ImportError:
             if missing is None:
                 raise
-            raise Skip("skip-not-here", what=missing)
+            raise Skip("skip-not-here", what=missing) from None
 
     def needs_gpu(self):
         """Skip on the CPU: there is no such operation there."""
@@ -107,9 +107,7 @@ class Kit:
         """Skip on a GPU that is older than this."""
         self.needs_gpu()
         if self.capability < (major, minor):
-            raise Skip(
-                "skip-capability", needs="%d.%d" % (major, minor), has="%d.%d" % self.capability
-            )
+            raise Skip("skip-capability", needs="%d.%d" % (major, minor), has="%d.%d" % self.capability)
 
     def needs(self, owner, name):
         """The attribute of this name; skip where this release has none."""

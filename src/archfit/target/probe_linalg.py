@@ -32,7 +32,9 @@ def solve(kit):
         size = _norm(matrix) * float(x.abs().max())
         _residual(kit, "%s: A x - b" % name, matrix.double() @ x, right.double(), size)
         inverse = torch.linalg.inv(matrix.to(kit.device)).cpu().double()
-        _residual(kit, "%s: inverse" % name, matrix.double() @ inverse, torch.eye(N).double(), _norm(matrix) * _norm(inverse))
+        _residual(
+            kit, "%s: inverse" % name, matrix.double() @ inverse, torch.eye(N).double(), _norm(matrix) * _norm(inverse)
+        )
 
 
 def cholesky(kit):

@@ -71,9 +71,7 @@ def fp8(kit):
     multiply = kit.needs(torch, "_scaled_mm")
     a, b = torch.randn(256, K).to(kind), torch.randn(128, K).to(kind)
     one = torch.ones((), device=kit.device)
-    there = multiply(
-        a.to(kit.device), b.to(kit.device).t(), scale_a=one, scale_b=one, out_dtype=torch.bfloat16
-    )
+    there = multiply(a.to(kit.device), b.to(kit.device).t(), scale_a=one, scale_b=one, out_dtype=torch.bfloat16)
     got = there[0] if isinstance(there, tuple) else there
     left, right = a.float().double(), b.float().double().t()
     kit.compare("A B", got, left @ right, 2.0**-8 + 2.0**-9, "u + 16*2^-13, u=2^-8", left.abs() @ right.abs())

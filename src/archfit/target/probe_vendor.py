@@ -12,7 +12,11 @@ def convolution(kit):
     torch = kit.torch
     torch.backends.cudnn.allow_tf32 = False
     functional = torch.nn.functional
-    for name, options in (("3x3", {"padding": 1}), ("strided", {"stride": 2, "padding": 1}), ("dilated", {"dilation": 2})):
+    for name, options in (
+        ("3x3", {"padding": 1}),
+        ("strided", {"stride": 2, "padding": 1}),
+        ("dilated", {"dilation": 2}),
+    ):
         x, w = torch.randn(4, 16, 33, 35), torch.randn(24, 16, 3, 3)
         want = _gradients(functional.conv2d, x.double(), w.double(), options)
         scale = _gradients(functional.conv2d, x.double().abs(), w.double().abs(), options)
@@ -55,7 +59,7 @@ def convolution_half(kit):
 
 
 def fft(kit):
-    """Errors grow like log2(n)*u in units of the root mean square (Higham 2002, 24.1); a prime length takes three transforms."""
+    """Errors grow like log2(n)*u in units of the root mean square (Higham 2002, 24.1); a prime length costs more."""
     torch = kit.torch
     for name, shape, run in (
         ("rfft, n=4096", (8, 4096), torch.fft.rfft),

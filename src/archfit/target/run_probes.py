@@ -60,7 +60,12 @@ def attempt(row, order):
 
 def words(error):
     """The first lines of an error that say something; torch repeats the same advice below every CUDA error."""
-    advice = ("CUDA kernel errors might be", "For debugging consider", "Compile with `TORCH_USE_CUDA_DSA`", "Search for `")
+    advice = (
+        "CUDA kernel errors might be",
+        "For debugging consider",
+        "Compile with `TORCH_USE_CUDA_DSA`",
+        "Search for `",
+    )
     lines = [line.strip() for line in str(error).splitlines()]
     lines = [line for line in lines if line and not line.startswith(advice)]
     return "%s: %s" % (type(error).__name__, " ".join(lines[:6])[:600])

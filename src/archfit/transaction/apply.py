@@ -100,10 +100,9 @@ class VerificationRefused(ApplyError):
     """The changed clone did not pass; carries the evidence."""
 
     def __init__(self, proof: Verification) -> None:
-        probes = [e.probe for e in proof.evidence if e.status == "failed"]
-        broken = dict.fromkeys(
-            name for kind, _, name in (p.partition(":") for p in probes) if kind in ("import", "load")
-        )
+        failed = [e for e in proof.evidence if e.status == "failed"]
+        probes = [e.probe for e in failed]
+        broken = dict.fromkeys(e.package for e in failed if e.package)
         values = {"failed": ", ".join(probes) or "nothing could be proven"}
         if broken:
             values["options"] = " ".join(f"--allow-broken {name}" for name in broken)

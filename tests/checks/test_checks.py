@@ -22,6 +22,7 @@ from archfit.model import (
     Severity,
     State,
     Status,
+    Surroundings,
     Text,
     Unknown,
 )
@@ -628,7 +629,9 @@ def test_a_crash_is_an_outcome_and_hides_nothing(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(archfit.checks, "CHECKS", checks)
     cublas = Distribution("nvidia-cublas-cu12", "12.1.3.1")
     asking = replace(torch(), requires=("nvidia-cublas-cu12==12.1.3.1",))
-    diagnosis = diagnose(world(asking, cublas, on="H200", release="580.65.06"), CATALOG)
+    around = Known(Surroundings({}), "this machine")
+    env = world(asking, cublas, on="H200", release="580.65.06", surroundings=around)
+    diagnosis = diagnose(env, CATALOG)
     crashed = Outcome(name, State.CRASHED, (), Text("crashed", {"cause": "RuntimeError: boom"}))
     assert [o for o in diagnosis.outcomes if o.state is State.CRASHED] == [crashed]
     assert {o.state for o in diagnosis.outcomes if o.check not in (name, "kernel-module")} == {State.PASSED}

@@ -308,11 +308,17 @@ class Screen:
         for _ in range(2):
             grid.add_column(no_wrap=True)
         grid.add_column(overflow="fold")
-        for evidence in verification.evidence:
+        for group in _alike(verification.evidence):
+            evidence = group[0]
             if only_failures and evidence.status is not Proof.FAILED:
                 continue
             kind = {Proof.PASSED: "good", Proof.FAILED: "bad", Proof.SKIPPED: "none"}[evidence.status]
-            grid.add_row(self._mark(kind), evidence.probe, self._evidence_text(evidence))
+            name = (
+                evidence.probe
+                if len(group) == 1
+                else self.messages.ui("and-more", name=evidence.probe, count=len(group) - 1)
+            )
+            grid.add_row(self._mark(kind), name, self._evidence_text(evidence))
         self.out.print(grid)
         counts = [sum(e.status is proof for e in verification.evidence) for proof in Proof]
         key = "verify-passed" if verification.passed else "verify-failed" if counts[1] else "verify-nothing"
@@ -349,6 +355,19 @@ class Screen:
         for column in columns:
             table.add_column(self.messages.ui(column), overflow="fold")
         return table
+
+
+def _alike(evidence: Sequence[Evidence]) -> list[list[Evidence]]:
+    """Neighbours of one kind that were not judged for one and the same reason share a line."""
+    groups: list[list[Evidence]] = []
+    for one in evidence:
+        same = groups and one.status is Proof.SKIPPED and one.reason and _line_of(groups[-1][0]) == _line_of(one)
+        groups[-1].append(one) if same else groups.append([one])
+    return groups
+
+
+def _line_of(evidence: Evidence) -> tuple[object, ...]:
+    return evidence.probe.partition(":")[0], evidence.status, evidence.reason
 
 
 def _local(time: str) -> str:

@@ -24,6 +24,7 @@ def _residual(kit, what, left, right, size):
 
 
 def solve(kit):
+    """Systems of equations and inverses."""
     torch = kit.torch
     for name, matrix in _matrices(torch):
         matrix = matrix + N * torch.eye(N)
@@ -38,6 +39,7 @@ def solve(kit):
 
 
 def cholesky(kit):
+    """Cholesky factors."""
     torch = kit.torch
     for name, matrix in _matrices(torch):
         matrix = matrix @ matrix.transpose(-1, -2) + N * torch.eye(N)
@@ -47,6 +49,7 @@ def cholesky(kit):
 
 
 def qr(kit):
+    """QR factors."""
     torch = kit.torch
     for name, matrix in _matrices(torch):
         q, r = (part.cpu().double() for part in torch.linalg.qr(matrix.to(kit.device)))
@@ -55,6 +58,7 @@ def qr(kit):
 
 
 def eigh(kit):
+    """Eigenvalues and eigenvectors of symmetric matrices."""
     torch = kit.torch
     for name, matrix in _matrices(torch):
         matrix = matrix + matrix.transpose(-1, -2)
@@ -65,6 +69,7 @@ def eigh(kit):
 
 
 def svd(kit):
+    """Singular values and vectors."""
     torch = kit.torch
     for name, matrix in _matrices(torch):
         u, s, vh = (part.cpu().double() for part in torch.linalg.svd(matrix.to(kit.device), full_matrices=False))

@@ -34,11 +34,13 @@ def _strict(torch):
 
 
 def single(kit):
+    """Products in float32, TF32 off."""
     _strict(kit.torch)
     _product(kit, kit.torch.float32, K * 2.0**-24, "k*u, k=512, u=2^-24")
 
 
 def double(kit):
+    """Products in float64."""
     _product(kit, kit.torch.float64, 2 * K * 2.0**-53, "2*k*u, k=512, u=2^-53")
 
 
@@ -52,11 +54,13 @@ def tf32(kit):
 
 
 def half(kit):
+    """Products in float16, summed in float32."""
     _strict(kit.torch)
     _product(kit, kit.torch.float16, 2.0**-11 + K * 2.0**-23, "u + k*2^-23, k=512, u=2^-11")
 
 
 def bfloat16(kit):
+    """Products in bfloat16, summed in float32."""
     if kit.on_gpu:
         kit.needs_capability(8)
     _strict(kit.torch)

@@ -94,21 +94,25 @@ def sparse(kit):
 
 
 def attention_math(kit):
+    """Attention from single operations, forward and backward."""
     _attention(kit, "MATH")
 
 
 def attention_flash(kit):
+    """Flash attention of torch itself, forward and backward."""
     if kit.on_gpu:
         kit.needs_capability(8)
     _attention(kit, "FLASH_ATTENTION")
 
 
 def attention_efficient(kit):
+    """Memory-efficient attention of torch itself, forward and backward."""
     kit.needs_gpu()
     _attention(kit, "EFFICIENT_ATTENTION")
 
 
 def attention_cudnn(kit):
+    """Attention by cuDNN, forward and backward."""
     kit.needs_capability(8)
     _attention(kit, "CUDNN_ATTENTION")
 

@@ -21,6 +21,7 @@ from archfit.verify.lanes import lanes, side_by_side
 
 _IMPORT_SECONDS = 120.0  # what importing torch may take from a cold disk
 _FREE_BYTES_PER_LANE = 2_000_000_000  # a CUDA context and what a probe allocates
+_PLUGIN_SECONDS = 120.0
 _FORK_TROUBLE = ("fork", "initialization error")
 
 OnProbe = Callable[[str, int, int], None]
@@ -100,7 +101,7 @@ def _of_kind(rows: Iterable[tuple[ProbeRow, str]], kind: str) -> list[tuple[Prob
 def _plugins(env: Environment) -> list[tuple[ProbeRow, str]]:
     """Probes of the projects themselves: the entry points ``archfit.probes`` of what is installed."""
     return [
-        (ProbeRow("plugin", name, entry), distribution.name)
+        (ProbeRow("plugin", name, entry, _PLUGIN_SECONDS), distribution.name)
         for distribution in env.distributions
         for name, entry in distribution.probes
     ]

@@ -66,7 +66,7 @@ def prove_training(
 
 def judge_summary(summary: Summary, device: str) -> list[Evidence]:
     """One piece of evidence per question about a summary of the workload."""
-    name = str(_table(summary, "device").get("name", ""))
+    name = str(_part(summary, "device").get("name", ""))
     return [
         replace(question(summary, device), probe=f"train:{key}", device=name) for key, question in _QUESTIONS.items()
     ]
@@ -128,7 +128,7 @@ def _read(path: Path) -> Summary | None:
 
 
 def _on_device(summary: Summary, device: str) -> Evidence:
-    found = _table(summary, "device")
+    found = _part(summary, "device")
     shown = " ".join(str(found.get(key) or "") for key in ("type", "name", "compute_capability")).strip()
     status = Proof.PASSED if found.get("type") == device else Proof.FAILED
     reason = None if status is Proof.PASSED else Text("train-device", {"found": shown or "?", "wanted": device})
@@ -150,7 +150,7 @@ def _losses(summary: Summary, _: str) -> Evidence:
 
 
 def _splat(summary: Summary, device: str) -> Evidence:
-    told = _table(summary, "splat")
+    told = _part(summary, "splat")
     error, backend = _number(told.get("error_vs_reference")), str(told.get("backend"))
     shown = replace(
         Evidence("", Proof.FAILED),
@@ -184,7 +184,7 @@ _QUESTIONS: dict[str, Callable[[Summary, str], Evidence]] = {
 }
 
 
-def _table(summary: Summary, key: str) -> Mapping[str, Any]:
+def _part(summary: Summary, key: str) -> Mapping[str, Any]:
     found = summary.get(key)
     return found if isinstance(found, dict) else {}
 

@@ -266,9 +266,16 @@ def history(target: str | None) -> History:
     return read_history(environment_root(target))
 
 
-def prove(diagnosis: Diagnosis, level: str, on_probe: OnProbe | None = None, *, device: str = "cuda") -> Verification:
-    """Collect evidence up to `level`; `device` cpu checks the kernel probes themselves."""
-    return verify(diagnosis, level, device=device, on_probe=on_probe)
+def prove(
+    diagnosis: Diagnosis,
+    level: str,
+    on_probe: OnProbe | None = None,
+    *,
+    device: str = "cuda",
+    only: tuple[str, ...] = (),
+) -> Verification:
+    """Collect evidence up to `level`; `device` cpu checks the kernel probes themselves, `only` are patterns of probes."""
+    return verify(diagnosis, level, device=device, only=only, on_probe=on_probe)
 
 
 def environment_root(target: str | None) -> Path:

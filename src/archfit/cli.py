@@ -314,6 +314,7 @@ def verify(
         Device,
         Parameter(help="cpu runs the kernel probes on the CPU: that checks the probes, and proves nothing of a GPU."),
     ] = Device.CUDA,
+    only: Annotated[tuple[str, ...], Parameter(help="Run these probes only: 'kernel:matmul-*'. Repeatable.")] = (),
     pretend: Pretend = HERE,
     manner: Manner = PLAIN,
 ) -> int:
@@ -323,6 +324,7 @@ def verify(
     archfit verify
     archfit verify .venv --level kernels,train
     archfit verify .venv --level static --gpu 'RTX 5090'
+    archfit verify .venv --only 'extension:*' --only kernel:ptx-jit
     archfit verify .venv --level kernels --device cpu
     ```
     """
@@ -334,7 +336,7 @@ def verify(
         height = wanted or api.default_level(diagnosis.environment)
         with session.steps() as (on_step, on_probe):
             on_step("prove")
-            proof = api.prove(diagnosis, height, on_probe, device=device.value)
+            proof = api.prove(diagnosis, height, on_probe, device=device.value, only=only)
         code = _verify_code(diagnosis, proof, device)
         status = {ExitCode.OK: "passed", ExitCode.VERIFY_FAILED: "failed"}.get(code, "undecided")
         _answer(

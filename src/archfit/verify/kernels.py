@@ -53,9 +53,14 @@ class Asked:
         return self.row.id + self.place.suffix
 
 
-def prove_kernels(env: Environment, device: str, on_probe: OnProbe | None = None) -> list[Evidence]:
-    """All evidence of this level: kernels, extensions and plug-ins, then speed; `device` is ``cuda`` or ``cpu``."""
-    rows = rows_for(env)
+def prove_kernels(
+    env: Environment, device: str, on_probe: OnProbe | None = None, only: Sequence[str] = ()
+) -> list[Evidence]:
+    """All evidence of this level: kernels, extensions and plug-ins, then speed.
+
+    `device` is ``cuda`` or ``cpu``; `only` are patterns of probes, of which the first, ``kernel:device``, always runs.
+    """
+    rows = [(row, package) for row, package in rows_for(env) if row.name == "device" or chosen(row.id, only)]
     if reason := _no_gpu(env, device):
         return [Evidence(row.id, Proof.SKIPPED, reason=reason, package=package) for row, package in rows]
     progress = _Progress(on_probe, len(rows))
@@ -89,6 +94,11 @@ def run_fresh(env: Environment, row: ProbeRow, place: Place) -> Told:
     order = _order([Asked(row, place)], fork=False)
     told = _collect(env, order, row.seconds + _IMPORT_SECONDS)
     return told.get(row.id + place.suffix) or _no_answer(told)
+
+
+def chosen(probe: str, only: Sequence[str]) -> bool:
+    """Was this probe asked for? Without patterns all are."""
+    return not only or any(fnmatchcase(probe, pattern) for pattern in only)
 
 
 # --- who is asked ----------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from archfit.model import (
     Verification,
 )
 from archfit.verify.judge import judge
-from archfit.verify.kernels import OnProbe, Place, prove_kernels, rows_for, run_fresh, seen_devices
+from archfit.verify.kernels import OnProbe, Place, chosen, prove_kernels, rows_for, run_fresh, seen_devices
 from archfit.verify.lanes import lanes, side_by_side
 from archfit.verify.train import prove_training
 
@@ -55,22 +55,25 @@ def verify(
     to_rebuild: frozenset[str] = frozenset(),
     allowed: frozenset[str] = frozenset(),
     device: str = "cuda",
+    only: tuple[str, ...] = (),
     on_probe: OnProbe | None = None,
 ) -> Verification:
     """Collect evidence up to `level` for the diagnosed environment, kernels and training on `device`: cuda or cpu.
+
+    With `only`, patterns such as ``kernel:matmul-*``, no other probes are run; what the bytes say is told all the same.
 
     With `before`, the diagnosis of the environment that this one is to replace, a failure that was there before is noted
     and does not count, unless it is what the change was made for; nor does that of a package in `to_rebuild`, which the plan
     said will have to be compiled again, or in `allowed`, which the person said may break.
     """
     evidence = list(_static(diagnosis, before))
-    asked = _Asked(diagnosis.environment, before.environment if before else None, to_rebuild, allowed)
+    asked = _Asked(diagnosis.environment, before.environment if before else None, to_rebuild, allowed, only)
     height = LEVELS.index(level)
     if height >= LEVELS.index("import"):
         evidence += _children(asked, on_probe)
     if height >= LEVELS.index("kernels"):
-        evidence += [_excused(asked, e, device) for e in prove_kernels(asked.env, device, on_probe)]
-    if height >= LEVELS.index("train"):
+        evidence += [_excused(asked, e, device) for e in prove_kernels(asked.env, device, on_probe, only)]
+    if height >= LEVELS.index("train") and chosen("train:run", only):
         evidence += prove_training(asked.env, device, on_probe)
     return Verification(level, tuple(evidence))
 
@@ -114,12 +117,14 @@ class _Asked:
     before: Environment | None
     to_rebuild: frozenset[str]
     allowed: frozenset[str]
+    only: tuple[str, ...] = ()
 
 
 def _children(asked: _Asked, on_probe: OnProbe | None) -> list[Evidence]:
     """One child per package to import, and one per package whose libraries torch must be able to load; side by side."""
     packages = [(d, _IMPORT) for d in asked.env.distributions if import_names(d)]
     packages += [(d, _LOAD) for d in asked.env.distributions if d.name != "torch" and d.torch_extensions]
+    packages = [(d, kind) for d, kind in packages if chosen(f"{kind.name}:{d.name}", asked.only)]
     counter = count()
 
     def probe(package: tuple[Distribution, _Kind]) -> Evidence:

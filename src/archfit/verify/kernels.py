@@ -24,6 +24,7 @@ _FREE_BYTES_PER_LANE = 2_000_000_000  # a CUDA context and what a probe allocate
 _PLUGIN_SECONDS = 120.0
 _FORK_TROUBLE = ("fork", "initialization error")
 
+Work = Callable[[], Sequence[Evidence]]
 OnProbe = Callable[[str, int, int], None]
 """Told the probe that begins, how many are done, and how many there are."""
 
@@ -54,15 +55,21 @@ class Asked:
 
 
 def prove_kernels(
-    env: Environment, device: str, on_probe: OnProbe | None = None, only: Sequence[str] = ()
+    env: Environment,
+    device: str,
+    on_probe: OnProbe | None = None,
+    only: Sequence[str] = (),
+    alongside: Sequence[Work] = (),
 ) -> list[Evidence]:
-    """All evidence of this level: kernels, extensions and plug-ins, then speed.
+    """What `alongside` gives, then all evidence of this level: kernels, extensions and plug-ins, then speed.
 
     `device` is ``cuda`` or ``cpu``; `only` are patterns of probes, of which the first, ``kernel:device``, always runs.
+    `alongside` is other work for the lanes of this machine; speed is measured when all of it is done.
     """
     rows = [(row, package) for row, package in rows_for(env) if row.name == "device" or chosen(row.id, only)]
     if reason := _no_gpu(env, device):
-        return [Evidence(row.id, Proof.SKIPPED, reason=reason, package=package) for row, package in rows]
+        skipped = [Evidence(row.id, Proof.SKIPPED, reason=reason, package=package) for row, package in rows]
+        return [*_all(alongside, lanes()), *skipped]
     progress = _Progress(on_probe, len(rows))
     first = next(row for row, _ in rows if row.name == "device")
     told = run_fresh(env, first, _start(device))
@@ -71,11 +78,16 @@ def prove_kernels(
         seen = replace(seen, status=Proof.SKIPPED, reason=Text("no-torch"))
     progress.next(first.id)
     places = _places(told, device) if seen.status is Proof.PASSED else ()
-    evidence = [replace(seen, device=", ".join(place.name for place in places))]
+    seen = replace(seen, device=", ".join(place.name for place in places))
     rest = [(row, package) for row, package in rows if row is not first]
     if not places:
-        return evidence + _without_device(env, rest, evidence[0], device, progress)
-    return evidence + _measure(env, rest, places, progress)
+        return [*_all(alongside, lanes()), seen, *_without_device(env, rest, seen, device, progress)]
+    others, measured = _measure(env, rest, places, progress, alongside)
+    return [*others, seen, *measured]
+
+
+def _all(alongside: Sequence[Work], lane_count: int) -> list[Evidence]:
+    return [e for done in side_by_side(lambda work: work(), alongside, lane_count) for e in done]
 
 
 def rows_for(env: Environment) -> list[tuple[ProbeRow, str]]:
@@ -179,22 +191,48 @@ class _Progress:
 
 
 def _measure(
-    env: Environment, rest: Sequence[tuple[ProbeRow, str]], places: Sequence[Place], progress: _Progress
-) -> list[Evidence]:
+    env: Environment,
+    rest: Sequence[tuple[ProbeRow, str]],
+    places: Sequence[Place],
+    progress: _Progress,
+    alongside: Sequence[Work],
+) -> tuple[list[Evidence], list[Evidence]]:
+    """What `alongside` gave, and what was measured; first all that may share the machine, then speed."""
     every = [Asked(row, place, package) for place in places for row, package in rest if _fits(row, place, places)]
     right = [asked for asked in every if asked.row.kind != "health"]
-    speed = [asked for asked in every if asked.row.kind == "health"]
-    lane_count = _lane_count(env, places)
     answers: dict[str, Told] = {}
-    batches = [*_dealt([a for a in right if not a.row.alone], lane_count), *([a] for a in right if a.row.alone)]
-    for told in side_by_side(lambda batch: _run(env, batch, progress), batches, lane_count):
-        answers.update(told)
+    tasks: list[Work] = [
+        *(_answering(env, batches, progress, answers) for batches in _batches(env, right, places)),
+        *alongside,
+    ]
+    others = _all(tasks, lanes())
     for asked in right:
         if not asked.row.alone and _forking_may_be_to_blame(answers.get(asked.key)):
             answers[asked.key] = run_fresh(env, asked.row, asked.place)
     for place in places:
-        answers.update(_run(env, [asked for asked in speed if asked.place is place], progress))
-    return [_judged(env, asked, answers.get(asked.key) or _no_answer({})) for asked in every]
+        speed = [asked for asked in every if asked.row.kind == "health" and asked.place is place]
+        answers.update(_run(env, speed, progress))
+    return others, [_judged(env, asked, answers.get(asked.key) or _no_answer({})) for asked in every]
+
+
+def _answering(
+    env: Environment, batches: Sequence[Sequence[Asked]], progress: _Progress, answers: dict[str, Told]
+) -> Work:
+    """Work that runs these batches one after the other and puts what they tell into `answers`."""
+
+    def work() -> Sequence[Evidence]:
+        for batch in batches:
+            answers.update(_run(env, batch, progress))
+        return ()
+
+    return work
+
+
+def _batches(env: Environment, right: Sequence[Asked], places: Sequence[Place]) -> list[list[list[Asked]]]:
+    """One list per lane, of one or more children that follow each other."""
+    lane_count = _lane_count(env, places)
+    batches = [*_dealt([a for a in right if not a.row.alone], lane_count), *([a] for a in right if a.row.alone)]
+    return [[batch] for batch in batches] if lane_count > 1 else [batches]
 
 
 def _fits(row: ProbeRow, place: Place, places: Sequence[Place]) -> bool:

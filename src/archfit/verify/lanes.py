@@ -12,7 +12,7 @@ from archfit.child import stop_children
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-_MOST_LANES = 8
+_MOST_LANES = 12
 _BYTES_PER_LANE = 2_000_000_000  # a process that imported torch and opened a CUDA context: 0.6 to 1.5 GB of main memory
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from archfit.model import (
     Verification,
 )
 from archfit.verify.judge import judge
-from archfit.verify.kernels import OnProbe, Place, chosen, prove_kernels, rows_for, run_fresh, seen_devices
+from archfit.verify.kernels import OnProbe, Place, Work, chosen, prove_kernels, rows_for, run_fresh, seen_devices
 from archfit.verify.lanes import lanes, side_by_side
 from archfit.verify.train import prove_training
 
@@ -69,10 +70,12 @@ def verify(
     evidence = list(_static(diagnosis, before))
     asked = _Asked(diagnosis.environment, before.environment if before else None, to_rebuild, allowed, only)
     height = LEVELS.index(level)
-    if height >= LEVELS.index("import"):
-        evidence += _children(asked, on_probe)
-    if height >= LEVELS.index("kernels"):
-        evidence += [_excused(asked, e, device) for e in prove_kernels(asked.env, device, on_probe, only)]
+    imports = _children(asked, on_probe) if height >= LEVELS.index("import") else []
+    if height < LEVELS.index("kernels"):
+        evidence += [e for done in side_by_side(lambda work: work(), imports, lanes()) for e in done]
+    else:
+        found = prove_kernels(asked.env, device, on_probe, only, imports)
+        evidence += [*found[: len(imports)], *(_excused(asked, e, device) for e in found[len(imports) :])]
     if height >= LEVELS.index("train") and chosen("train:run", only):
         evidence += prove_training(asked.env, device, on_probe)
     return Verification(level, tuple(evidence))
@@ -120,19 +123,19 @@ class _Asked:
     only: tuple[str, ...] = ()
 
 
-def _children(asked: _Asked, on_probe: OnProbe | None) -> list[Evidence]:
-    """One child per package to import, and one per package whose libraries torch must be able to load; side by side."""
+def _children(asked: _Asked, on_probe: OnProbe | None) -> list[Work]:
+    """Work for one child per package to import, and one per package whose libraries torch must be able to load."""
     packages = [(d, _IMPORT) for d in asked.env.distributions if import_names(d)]
     packages += [(d, _LOAD) for d in asked.env.distributions if d.name != "torch" and d.torch_extensions]
     packages = [(d, kind) for d, kind in packages if chosen(f"{kind.name}:{d.name}", asked.only)]
     counter = count()
 
-    def probe(package: tuple[Distribution, _Kind]) -> Evidence:
+    def work(distribution: Distribution, kind: _Kind) -> Sequence[Evidence]:
         if on_probe:
-            on_probe(package[0].name, next(counter), len(packages))
-        return _probe(asked, *package)
+            on_probe(distribution.name, next(counter), len(packages))
+        return (_probe(asked, distribution, kind),)
 
-    return side_by_side(probe, packages, lanes())
+    return [partial(work, distribution, kind) for distribution, kind in packages]
 
 
 def import_names(distribution: Distribution) -> tuple[str, ...]:

@@ -7,7 +7,8 @@ total_iters = None  # None: `epochs` over the training frames
 epochs = 24
 seed = 0
 precision = "auto"  # bf16 where the hardware has it, else fp32
-compile = False  # torch.compile: 1.5 times faster from batch 4 on, costs a minute at the start
+compile = False  # torch.compile: faster steps, costs a minute at the start
+graph = False  # on a GPU, record the whole step as one CUDA graph: best together with compile
 deterministic = False  # also cuDNN: the same bits every time, some percent slower
 splat_backend = "auto"  # auto, triton or torch
 

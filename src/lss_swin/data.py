@@ -66,7 +66,7 @@ class BevDataset(Dataset):
             matrices.append(bev @ geometry.pixel_to_ego(ego_T_cam, intrinsics, affine))
         label, valid = self.labels(number, bev)
         return {
-            "images": torch.from_numpy(np.stack([image for image, _ in images])).permute(0, 3, 1, 2),
+            "images": torch.from_numpy(np.stack([image for image, _ in images])),
             "source_from_input": torch.from_numpy(np.stack(sources)).float(),
             "pixel_to_ego": torch.from_numpy(np.stack(matrices)).float(),
             "label": torch.from_numpy(label)[None],
@@ -115,7 +115,7 @@ def load_image(path: str, width: int) -> tuple[Array, tuple[int, int]]:
         with Image.open(path) as file:
             original = (file.height, file.width)
             file.draft("RGB", (min(width, file.width), 1))
-            return np.array(file.convert("RGB")), original
+            return np.array(file if file.mode == "RGB" else file.convert("RGB")), original
     except OSError as exc:
         raise UsageError(f"cannot read image {path}: {exc}; is the data set complete?") from exc
 

@@ -130,18 +130,19 @@ class Lss(nn.Module):
         self.register_buffer("mean", torch.tensor(_MEAN).reshape(3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(_STD).reshape(3, 1, 1) * 255, persistent=False)
 
-    def forward(self, images_BN3HW: Tensor, source_from_input_BN33: Tensor, pixel_to_ego_BN44: Tensor) -> Tensor:
+    def forward(self, images_BNHW3: Tensor, source_from_input_BN33: Tensor, pixel_to_ego_BN44: Tensor) -> Tensor:
         """Logits (B, 1, X, Y).
 
         Args:
-            images_BN3HW: uint8, as decoded.
+            images_BNHW3: uint8, as decoded, of any size.
             source_from_input_BN33: for each pixel of the network's input, where it lies in the decoded image.
             pixel_to_ego_BN44: see `geometry.pixel_to_ego`; pixels of the network's input.
         """
-        B = images_BN3HW.shape[0]
-        with torch.autocast(images_BN3HW.device.type, enabled=False):
-            images = self.warp(images_BN3HW.flatten(0, 1), source_from_input_BN33.flatten(0, 1))
-            cells = self.find_cells(pixel_to_ego_BN44)
+        B = images_BNHW3.shape[0]
+        with torch.autocast(images_BNHW3.device.type, enabled=False):
+            images = self.warp(images_BNHW3.flatten(0, 1), source_from_input_BN33.flatten(0, 1))
+            map_size = (self.size[0] // STRIDE, self.size[1] // STRIDE)
+            cells = find_cells(pixel_to_ego_BN44, self.bins, map_size, self.grid)
         maps = self.swin(images.contiguous(memory_format=torch.channels_last))
         x = self.lift(self.neck(maps[2], maps[3])).permute(0, 2, 3, 1)  # (B·N, H, W, D + C), no copy
         depth, feature = x.split([len(self.bins), x.shape[-1] - len(self.bins)], -1)
@@ -151,31 +152,38 @@ class Lss(nn.Module):
         return self.bev(bev).float()
 
     def warp(self, images: Tensor, source_from_input: Tensor) -> Tensor:
-        """Resize, crop, flip and rotate in one sampling step, and normalise; (B·N, 3, h, w) uint8 -> (B·N, 3, H, W)."""
+        """Resize, crop, flip and rotate in one sampling step, and normalise; (B·N, h, w, 3) uint8 -> (B·N, 3, H, W)."""
         H, W = self.size
         y, x = torch.meshgrid(*(torch.arange(n, device=images.device) + 0.5 for n in (H, W)), indexing="ij")
         target = torch.stack([x, y, torch.ones_like(x)], -1).reshape(-1, 3)
         source = torch.matmul(target, source_from_input[:, :2].transpose(1, 2)).reshape(-1, H, W, 2)
-        extent = torch.tensor([images.shape[3], images.shape[2]], device=images.device)
-        pixels = F.grid_sample(images.float(), 2 * source / extent - 1, padding_mode="zeros", align_corners=False)
+        where = torch.stack([source[..., 0] / images.shape[2], source[..., 1] / images.shape[1]], -1) * 2 - 1
+        pixels = F.grid_sample(images.permute(0, 3, 1, 2).float(), where, padding_mode="zeros", align_corners=False)
         return (pixels - self.mean) / self.std
 
-    def find_cells(self, pixel_to_ego: Tensor) -> Tensor:
-        """Cell of each frustum point, (B, N, H, W, D) int32 over the whole batch; -1 outside the grid or not a number."""
-        H, W = self.size[0] // STRIDE, self.size[1] // STRIDE
-        d = self.bins
-        v = (torch.arange(H, device=d.device) + 0.5)[:, None, None] * STRIDE * d  # (H, 1, D): centre of each patch
-        u = (torch.arange(W, device=d.device) + 0.5)[None, :, None] * STRIDE * d  # (1, W, D)
-        m = pixel_to_ego[:, :, :3, None, None, None]  # (B, N, 3, 1, 1, 1, 4)
-        ego = m[..., 0] * u + m[..., 1] * v + m[..., 2] * d + m[..., 3]  # (B, N, 3, H, W, D)
-        (x0, x1, dx), (y0, y1, dy), (z0, z1) = self.grid["x"], self.grid["y"], self.grid["z"]
-        x, y, z = ego[:, :, 0], ego[:, :, 1], ego[:, :, 2]
-        inside = (x >= x0) & (x < x1) & (y >= y0) & (y < y1) & (z >= z0) & (z < z1)
-        X, Y = self.cells
-        row = torch.floor((x - x0) / dx).clamp(0, X - 1)
-        column = torch.floor((y - y0) / dy).clamp(0, Y - 1)
-        sample = torch.arange(len(m), device=d.device, dtype=torch.int32).reshape(-1, 1, 1, 1, 1) * (X * Y)
-        return torch.where(inside, sample + (row * Y + column).nan_to_num().int(), -1)
+
+def find_cells(pixel_to_ego: Tensor, bins: Tensor, map_size: tuple[int, int], grid: dict[str, tuple[float, ...]]) -> Tensor:
+    """Cell of each frustum point, (B, N, H, W, D) int32 over the whole batch; -1 outside the grid or not a number.
+
+    Args:
+        pixel_to_ego: (B, N, 4, 4), see `geometry.pixel_to_ego`.
+        bins: (D,) metres.
+        map_size: H, W of the feature map; its patches have STRIDE pixels.
+        grid: x, y, z as in the configuration.
+    """
+    H, W = map_size
+    v = (torch.arange(H, device=bins.device) + 0.5)[:, None, None] * STRIDE * bins  # (H, 1, D): centre of each patch
+    u = (torch.arange(W, device=bins.device) + 0.5)[None, :, None] * STRIDE * bins  # (1, W, D)
+    m = pixel_to_ego[:, :, :3, None, None, None]  # (B, N, 3, 1, 1, 1, 4)
+    ego = m[..., 0] * u + m[..., 1] * v + m[..., 2] * bins + m[..., 3]  # (B, N, 3, H, W, D)
+    (x0, x1, dx), (y0, y1, dy), (z0, z1) = grid["x"], grid["y"], grid["z"]
+    x, y, z = ego[:, :, 0], ego[:, :, 1], ego[:, :, 2]
+    inside = (x >= x0) & (x < x1) & (y >= y0) & (y < y1) & (z >= z0) & (z < z1)
+    X, Y = axis_cells("x", grid["x"]), axis_cells("y", grid["y"])
+    row = torch.floor((x - x0) / dx).clamp(0, X - 1)
+    column = torch.floor((y - y0) / dy).clamp(0, Y - 1)
+    sample = torch.arange(len(m), device=bins.device, dtype=torch.int32).reshape(-1, 1, 1, 1, 1) * (X * Y)
+    return torch.where(inside, sample + (row * Y + column).nan_to_num().int(), -1)
 
 
 def axis_cells(name: str, axis: tuple[float, float, float]) -> int:

@@ -55,8 +55,10 @@ _KINDS = (
 )
 _ATTRIBUTES = ("vehicle.moving", "vehicle.parked", "pedestrian.moving", "pedestrian.standing")
 _LIDAR_BEAMS, _LIDAR_AZIMUTHS = 32, 180
-_LIGHT = np.array([0.35, 0.25, 0.9])  # towards the sun, world frame
-_SKY, _ASPHALT = np.array([[150, 185, 225.0], [215, 225, 235]]), np.array([[88, 88, 92.0], [104, 103, 100]])
+_LIGHT = np.array([0.35, 0.25, 0.9], np.float32)  # towards the sun, world frame
+_NOISE = 4.0  # of the sensor, grey levels: also makes files as large as a camera's
+_SKY = np.array([[150, 185, 225], [215, 225, 235]], np.float32)
+_ASPHALT = np.array([[88, 88, 92], [104, 103, 100]], np.float32)
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,7 @@ def cast(origin: Array, rays: Array, boxes: list[tuple[Array, Thing]], rays_of: 
         rays_of: numbers (or a slice) of the rays that may meet a box; the others are not tried.
     """
     down = rays[:, 2] < -1e-6
-    distance = np.where(down, -origin[2] / np.where(down, rays[:, 2], 1.0), np.inf)
+    distance = np.where(down, -origin[2] / np.where(down, rays[:, 2], 1.0), np.inf).astype(rays.dtype)
     hits = Hits(distance, np.where(down, -1, -2), np.zeros_like(rays), np.zeros(len(boxes), np.int64))
     for number, (centre, thing) in enumerate(boxes):
         chosen = rays_of(number)
@@ -258,7 +260,9 @@ def photograph(scene: Scene, channel: str, time_s: float, options: Options) -> t
         return pixels[low[1] : high[1] + 1, low[0] : high[0] + 1].ravel()
 
     hits = cast(world_T_cam[:3, 3], rays, boxes, rays_of)
-    return _paint(hits, world_T_cam[:3, 3], rays, scene).reshape(options.height, options.width, 3), hits
+    noise = np.random.default_rng([options.seed, round(time_s * 1e3) + 1000, CAMERAS.index(channel)])
+    image = _paint(hits, world_T_cam[:3, 3], rays, scene) + _NOISE * noise.standard_normal((len(rays), 1), np.float32)
+    return image.clip(0, 255).astype(np.uint8).reshape(options.height, options.width, 3), hits
 
 
 def _paint(hits: Hits, origin: Array, rays: Array, scene: Scene) -> Array:
@@ -266,14 +270,14 @@ def _paint(hits: Hits, origin: Array, rays: Array, scene: Scene) -> Array:
     up = np.clip(rays[:, 2:] / np.linalg.norm(rays, axis=1, keepdims=True) * 3, 0, 1)
     sky = _SKY[1] * (1 - up) + _SKY[0] * up
     reach = np.where(np.isfinite(hits.distance), hits.distance, 0.0)[:, None]
-    point = origin[:2] + rays[:, :2] * reach
+    point = origin[:2] + (rays[:, :2] * reach).astype(np.float64)  # hundreds of metres from the origin of the world
     checker = (np.floor(point / 2.5).sum(1) % 2).astype(int)
-    colours = np.array([thing.colour for thing in scene.things] or [(0.0, 0.0, 0.0)])
+    colours = np.array([thing.colour for thing in scene.things] or [(0.0, 0.0, 0.0)], np.float32)
     light = 0.45 + 0.55 * np.clip(hits.normal @ (_LIGHT / np.linalg.norm(_LIGHT)), 0, 1)
     boxes = colours[np.maximum(hits.thing, 0)] * light[:, None]
     solid = np.where((hits.thing >= 0)[:, None], boxes, _ASPHALT[checker])
     fog = np.exp(-reach / 140)
-    return np.where((hits.thing == -2)[:, None], sky, solid * fog + _SKY[1] * (1 - fog)).clip(0, 255).astype(np.uint8)
+    return np.where((hits.thing == -2)[:, None], sky, solid * fog + _SKY[1] * (1 - fog))
 
 
 def sweep(scene: Scene, time_s: float) -> tuple[Array, Hits]:
@@ -326,7 +330,7 @@ def _render_frame(root: Path, scene: Scene, frame: int, options: Options, tables
         at = time - _MOUNTS[channel][3]
         image, hits = photograph(scene, channel, at, options)
         place = f"samples/{channel}/{scene.name}__{channel}__{_stamp(at)}.jpg"
-        Image.fromarray(image).save(root / place, quality=90)
+        Image.fromarray(image).save(root / place, quality=85)
         _add_data(scene, frame, channel, at, place, (options.width, options.height), tables)
         everywhere, first = everywhere + hits.all_hits, first + hits.first_hits
     return lidar_hits.first_hits, np.where(everywhere > 0, first / np.maximum(everywhere, 1), -1.0)

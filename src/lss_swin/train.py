@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from lss_swin import runtime
 from lss_swin.config import Config, UsageError, load_config, plain
 from lss_swin.data import Batch, on_device, open_frames, training_loader, validation_loader
 from lss_swin.evaluate import bar, evaluate, guarded, load_checkpoint, newest_checkpoint, predict, say
+from lss_swin.graph import StepGraph
 from lss_swin.model import Lss, load_pretrained, parameter_groups
 from lss_swin.nuscenes import Frames
 from lss_swin.ops import backend
@@ -69,7 +70,7 @@ def one_cycle(progress: float, warmup: float) -> float:
 
 def loss_of(logits: Tensor, label: Tensor, pos_weight: float) -> Tensor:
     """Mean binary cross entropy over all cells, vehicles weighted."""
-    weight = torch.tensor(pos_weight, device=logits.device)
+    weight = torch.full((), pos_weight, device=logits.device)  # no copy from the host: that would end a graph capture
     return F.binary_cross_entropy_with_logits(logits, label.to(logits.dtype), pos_weight=weight)
 
 
@@ -94,8 +95,21 @@ class Trainer:
         self.model = self._wrapped()
         options = self.config["optimizer"]
         self.rate = options["lr"] * self.config["data"]["batch_size"] * self.group.world / options["lr_batch"]
-        cuda = self.device.type == "cuda"
-        self.optimizer = torch.optim.AdamW(parameter_groups(self.bare, options), lr=self.rate, fused=cuda)
+        cuda, graph = self.device.type == "cuda", self.config["graph"] and self.device.type == "cuda"
+        groups = parameter_groups(self.bare, options)
+        self.optimizer = torch.optim.AdamW(groups, lr=self.rate, fused=cuda, capturable=graph)
+        self._own_rates()
+        self.graph = StepGraph(self._compute, self._forget_gradients, self.group.world > 1) if graph else None
+
+    def _own_rates(self) -> None:
+        """Learning rates in tensors where a recorded step reads them, else numbers."""
+        graph = self.config["graph"] and self.device.type == "cuda"
+        for group in self.optimizer.param_groups:
+            group["lr"] = torch.full((), self.rate, device=self.device) if graph else self.rate
+            group["capturable"] = graph
+
+    def _forget_gradients(self) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
 
     def _wrapped(self) -> nn.Module:
         """The model as it is called: synchronised norms, compiled, shared among processes, as asked for."""
@@ -106,23 +120,31 @@ class Trainer:
         if self.config["compile"]:
             model = torch.compile(model)  # type: ignore[assignment]
         if self.group.world > 1:
-            ids = [self.device] if cuda else None
-            return nn.parallel.DistributedDataParallel(model, ids, gradient_as_bucket_view=True)
+            with torch.cuda.stream(torch.cuda.Stream()) if cuda else nullcontext():  # a recorded step wants it built beside
+                return nn.parallel.DistributedDataParallel(model, [self.device] if cuda else None, gradient_as_bucket_view=True)
         return model
 
     def train_step(self, batch: Batch) -> Tensor:
         """One step of the optimiser; returns the loss, still on the device."""
         torch.manual_seed((self.config["seed"] << 32) + self.step * self.group.world + self.group.rank)
-        options = self.config["optimizer"]
-        share = one_cycle(self.step / self.total, options["warmup"])
+        share = one_cycle(self.step / self.total, self.config["optimizer"]["warmup"])
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * group["scale"] * share
-        loss = loss_of(predict(self.model, batch, self.precision), batch["label"], self.config["pos_weight"])
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.bare.parameters(), options["clip"], foreach=True)
-        self.optimizer.step()
+            rate = self.rate * group["scale"] * share
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+        loss = self.graph(batch) if self.graph else self._compute(batch)
         self.step += 1
+        return loss
+
+    def _compute(self, batch: Batch) -> Tensor:
+        """What a graph may record: forward, backward, clipping, optimiser; nothing that waits for the device."""
+        self._forget_gradients()
+        loss = loss_of(predict(self.model, batch, self.precision), batch["label"], self.config["pos_weight"])
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.bare.parameters(), self.config["optimizer"]["clip"], foreach=True)
+        self.optimizer.step()
         return loss.detach()
 
     def save(self, folder: Path) -> Path:
@@ -156,6 +178,7 @@ class Trainer:
         except (RuntimeError, ValueError) as exc:
             last = str(exc).splitlines()[-1].strip()
             raise UsageError(f"{path} was written by another configuration: {last}") from exc
+        self._own_rates()
         self.step, self.losses = stored["step"], list(stored["losses"])
 
 
@@ -189,7 +212,7 @@ class Progress:
         """Read the losses that are due, check them, tell."""
         if not self.pending:
             return
-        trainer, new = self.trainer, torch.stack(self.pending).tolist()
+        trainer, new = self.trainer, mean_over(self.trainer.group, torch.stack(self.pending))
         now, steps = time.perf_counter(), len(self.pending)
         spent, self.mark = now - self.mark, now
         self.pending.clear()
@@ -207,7 +230,7 @@ class Progress:
         t = self.trainer
         left = (t.total - t.step) * spent / steps
         speed = steps * t.config["data"]["batch_size"] * t.group.world / spent
-        rate = t.optimizer.param_groups[0]["lr"]
+        rate = float(t.optimizer.param_groups[0]["lr"])
         say(
             f"iter {t.step}/{t.total}  loss {sum(new) / len(new):.4f}  lr {rate:.1e}  {speed:.1f} samples/s  "
             f"data {100 * self.waited / spent:.0f} %  left {duration(left)}"
@@ -223,6 +246,14 @@ class Progress:
         if not self.timed_steps:
             return None
         return self.timed_steps * self.trainer.config["data"]["batch_size"] * self.trainer.group.world / self.seconds
+
+
+def mean_over(group: Group, losses: Tensor) -> list[float]:
+    """Losses of the whole batch: the mean over all processes, which have equal shares of it."""
+    if group.world > 1:
+        dist.all_reduce(losses)
+        losses = losses / group.world
+    return losses.tolist()  # type: ignore[no-any-return]
 
 
 def duration(seconds: float) -> str:

@@ -43,11 +43,10 @@ def splat(depth: Tensor, feature: Tensor, cells: Tensor, num_cells: int, plan: P
     bins, channels = depth.shape[-1], feature.shape[-1]
     depth_PD = depth.reshape(-1, bins) if depth.numel() else depth.new_zeros((0, bins))
     feature_PC = feature.reshape(-1, channels) if feature.numel() else feature.new_zeros((depth_PD.shape[0], channels))
-    rows, order = plan or (None, None)
-    return _splat(depth_PD, feature_PC, cells.reshape(depth_PD.shape), num_cells, rows, order)
+    return _splat(depth_PD, feature_PC, cells.reshape(depth_PD.shape), num_cells, *(plan or (None, None, None)))
 
 
-Plan = tuple[Tensor, Tensor]
+Plan = tuple[Tensor, Tensor, Tensor]
 
 
 def make_plan(cells: Tensor, num_cells: int) -> Plan | None:
@@ -62,23 +61,23 @@ def make_plan(cells: Tensor, num_cells: int) -> Plan | None:
 @torch.library.custom_op(
     "lss_swin::splat",
     mutates_args=(),
-    schema="(Tensor depth, Tensor feature, Tensor cells, SymInt num_cells, Tensor? rows, Tensor? order) -> Tensor",
+    schema="(Tensor depth, Tensor feature, Tensor cells, SymInt num_cells, Tensor? rows, Tensor? order, Tensor? long) -> Tensor",
 )
 def _splat(
-    depth: Tensor, feature: Tensor, cells: Tensor, num_cells: int, rows: Tensor | None, order: Tensor | None
+    depth: Tensor, feature: Tensor, cells: Tensor, num_cells: int, rows: Tensor | None, order: Tensor | None, long: Tensor | None
 ) -> Tensor:
     depth, feature, cells = depth.contiguous(), feature.contiguous(), cells.contiguous()
     if not backend.uses_triton(feature):
         return _forward_by_bins(depth, feature, cells, num_cells)
     from lss_swin.ops import splat_triton
 
-    if rows is None or order is None:
-        rows, order = splat_triton.plan(cells.reshape(-1), num_cells)
-    return splat_triton.splat_forward(depth, feature, rows, order, num_cells)
+    if rows is None or order is None or long is None:
+        rows, order, long = splat_triton.plan(cells.reshape(-1), num_cells)
+    return splat_triton.splat_forward(depth, feature, (rows, order, long), num_cells)
 
 
 @_splat.register_fake
-def _(depth: Tensor, feature: Tensor, cells: Tensor, num_cells: int, rows: object, order: object) -> Tensor:
+def _(depth: Tensor, feature: Tensor, cells: Tensor, num_cells: int, *plan: object) -> Tensor:
     return feature.new_empty((num_cells, feature.shape[1]))
 
 
@@ -106,7 +105,7 @@ def _remember(ctx: object, inputs: tuple[Tensor, ...], output: Tensor) -> None:
 
 
 def _differentiate(ctx: object, grad: Tensor) -> tuple[Tensor | None, ...]:
-    return (*_splat_backward(grad, *ctx.saved_tensors), None, None, None, None)  # type: ignore[attr-defined]
+    return (*_splat_backward(grad, *ctx.saved_tensors), None, None, None, None, None)  # type: ignore[attr-defined]
 
 
 _splat.register_autograd(_differentiate, setup_context=_remember)

@@ -31,7 +31,9 @@ def window_attention(qkv: Tensor, bias: Tensor, window: int, shift: int) -> Tens
 
 
 def _fits(qkv: Tensor, bias: Tensor, window: int) -> bool:
-    """The kernel's tile holds 64 tokens, and its matrix products want 16, 32 or 64 channels per head."""
+    """The kernel's tile holds 64 tokens, its matrix products want 16, 32 or 64 channels per head, and Ampere or newer."""
+    if torch.cuda.get_device_capability(qkv.device)[0] < 8:
+        return False
     return window <= 8 and qkv.shape[-1] // (3 * bias.shape[0]) in (16, 32, 64) and qkv.dtype != torch.float64
 
 

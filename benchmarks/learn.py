@@ -51,8 +51,17 @@ def main() -> int:
         if trainer.step % given.every == 0 or trainer.step == given.steps:
             curve.append(measure(trainer, frames, torch.stack(losses[-given.every :]).mean()))
             print({k: round(v, 4) for k, v in curve[-1].items()}, flush=True)
-    facts = runtime.describe(device) | {"seconds": time.perf_counter() - began, "batch": given.batch, "config": given.config}
-    result = {**facts, "training_frames": len(frames.split("train")), "unseen_frames": len(frames.split("val")), "curve": curve}
+    facts = runtime.describe(device) | {
+        "seconds": time.perf_counter() - began,
+        "batch": given.batch,
+        "config": given.config,
+    }
+    result = {
+        **facts,
+        "training_frames": len(frames.split("train")),
+        "unseen_frames": len(frames.split("val")),
+        "curve": curve,
+    }
     (given.out / "learning.json").write_text(json.dumps(result, indent=1))
     draw(curve).save(given.out / "learning.png")
     print(given.out / "learning.png")

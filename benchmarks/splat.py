@@ -43,7 +43,17 @@ SIZES = {
 }
 
 # Tiles that --tune compares: elements per thread, cells, warps, and bins, warps.
-FORWARD_SHAPES = ((512, 4, 1), (512, 8, 1), (1024, 4, 1), (1024, 8, 1), (2048, 4, 1), (2048, 8, 2), (2048, 1, 1), (4096, 1, 1), (4096, 1, 2))
+FORWARD_SHAPES = (
+    (512, 4, 1),
+    (512, 8, 1),
+    (1024, 4, 1),
+    (1024, 8, 1),
+    (2048, 4, 1),
+    (2048, 8, 2),
+    (2048, 1, 1),
+    (4096, 1, 1),
+    (4096, 1, 2),
+)
 BACKWARD_SHAPES = ((4, 1), (8, 1), (16, 1), (16, 2), (32, 2))
 
 
@@ -66,7 +76,9 @@ def rig_cells(name: str, device: str) -> tuple[torch.Tensor, int, int]:
 
 
 @triton.jit
-def bevpool_forward(depth, feature, ranks_depth, ranks_feature, ranks_bev, starts, lengths, out, threads, C, BLOCK: tl.constexpr):
+def bevpool_forward(
+    depth, feature, ranks_depth, ranks_feature, ranks_bev, starts, lengths, out, threads, C, BLOCK: tl.constexpr
+):
     """BEVPoolv2: one thread per interval and channel."""
     thread = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     live = thread < threads
@@ -74,7 +86,7 @@ def bevpool_forward(depth, feature, ranks_depth, ranks_feature, ranks_bev, start
     start = tl.load(starts + interval, mask=live, other=0)
     length = tl.load(lengths + interval, mask=live, other=0)
     total = tl.zeros((BLOCK,), tl.float32)
-    for i in range(0, tl.max(length, axis=0)):
+    for i in range(tl.max(length, axis=0)):
         on = i < length
         d = tl.load(ranks_depth + start + i, mask=on, other=0)
         f = tl.load(ranks_feature + start + i, mask=on, other=0)
@@ -86,7 +98,19 @@ def bevpool_forward(depth, feature, ranks_depth, ranks_feature, ranks_bev, start
 
 @triton.jit
 def bevpool_backward(
-    grad, depth, feature, ranks_depth, ranks_feature, ranks_bev, starts, lengths, d_depth, d_feature, threads, C, BLOCK: tl.constexpr
+    grad,
+    depth,
+    feature,
+    ranks_depth,
+    ranks_feature,
+    ranks_bev,
+    starts,
+    lengths,
+    d_depth,
+    d_feature,
+    threads,
+    C,
+    BLOCK: tl.constexpr,
 ):
     """BEVPoolv2: intervals of one pixel; an atomic add per channel into the depth gradient."""
     thread = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -97,7 +121,7 @@ def bevpool_backward(
     pixel = tl.load(ranks_feature + start, mask=live, other=0)
     value = tl.load(feature + pixel * C + channel, mask=live, other=0.0).to(tl.float32)
     total = tl.zeros((BLOCK,), tl.float32)
-    for i in range(0, tl.max(length, axis=0)):
+    for i in range(tl.max(length, axis=0)):
         on = i < length
         d = tl.load(ranks_depth + start + i, mask=on, other=0)
         cell = tl.load(ranks_bev + start + i, mask=on, other=0)
@@ -129,10 +153,14 @@ class BevPool:
     def forward(self, depth: torch.Tensor, feature: torch.Tensor) -> torch.Tensor:
         out = torch.zeros(self.num_cells, feature.shape[1], device=depth.device)
         threads = len(self.by_cell[3]) * feature.shape[1]
-        bevpool_forward[(triton.cdiv(threads, 256),)](depth, feature, *self.by_cell, out, threads, feature.shape[1], BLOCK=256, num_warps=8)
+        bevpool_forward[(triton.cdiv(threads, 256),)](
+            depth, feature, *self.by_cell, out, threads, feature.shape[1], BLOCK=256, num_warps=8
+        )
         return out
 
-    def backward(self, grad: torch.Tensor, depth: torch.Tensor, feature: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def backward(
+        self, grad: torch.Tensor, depth: torch.Tensor, feature: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         d_depth, d_feature = (torch.zeros(t.shape, device=t.device) for t in (depth, feature))
         threads = len(self.by_pixel[3]) * feature.shape[1]
         bevpool_backward[(triton.cdiv(threads, 256),)](
@@ -217,7 +245,9 @@ def run_size(name: str, rounds: int, tune: bool) -> dict[str, object]:
     }
     out = splat_triton.splat_forward(depth, feature, planned, num_cells)
     full = splat_triton.splat_forward(*wide, planned, num_cells)
-    again = [splat_triton.splat_forward(depth, feature, splat_triton.plan(flat, num_cells), num_cells) for _ in range(5)]
+    again = [
+        splat_triton.splat_forward(depth, feature, splat_triton.plan(flat, num_cells), num_cells) for _ in range(5)
+    ]
     result: dict[str, object] = {
         "points": flat.numel(),
         "inside": kept,
@@ -248,7 +278,14 @@ def tune_size(given: dict, planned: tuple, grad: torch.Tensor, rounds: int) -> d
     forward, backward = {}, {}
     for (tile, n, warps), long in itertools.product(FORWARD_SHAPES, (splat_triton.LONG, 2**31 - 1)):
         points = max(tile // wide, n)
-        shape = {"CELLS": n, "POINTS": points // n, "LONG_POINTS": points, "CHANNELS": wide, "LONG": long, "num_warps": warps}
+        shape = {
+            "CELLS": n,
+            "POINTS": points // n,
+            "LONG_POINTS": points,
+            "CHANNELS": wide,
+            "LONG": long,
+            "num_warps": warps,
+        }
         forward[str(shape)] = lambda s=shape: splat_triton.splat_forward(depth, feature, planned, num_cells, s)
     for bins, warps in BACKWARD_SHAPES:
         shape = {"BINS": bins, "CHANNELS": wide, "num_warps": warps}
@@ -268,7 +305,8 @@ def main() -> int:
         print("error: no GPU that torch can use", file=sys.stderr)
         return 4
     chosen = backend.choose(torch.device("cuda"), "triton")
-    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, triton {triton.__version__}, self-check {chosen.error_vs_reference:.1e}")
+    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, triton {triton.__version__}")
+    print(f"self-check {chosen.error_vs_reference:.1e}")
     results = {}
     for name in given.sizes:
         results[name] = run_size(name, given.rounds, given.tune)
@@ -281,7 +319,9 @@ def main() -> int:
 
 
 def report(name: str, result: dict) -> None:
-    facts = ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in result.items() if k not in ("us", "tune"))
+    facts = ", ".join(
+        f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in result.items() if k not in ("us", "tune")
+    )
     print(f"\n{name}: {facts}")
     for label, (middle, low, high) in result["us"].items():
         print(f"  {label:34} {middle:8.1f} us ({low:.1f} to {high:.1f})")

@@ -2,7 +2,7 @@
 
     python benchmarks/train.py                                    # batch 8, compiled
     python benchmarks/train.py --batch 4 --no-compile --profile   # where the time goes
-    torchrun --nproc-per-node 2 benchmarks/train.py --no-loader   # two GPUs; compare with one on the same machine
+    torchrun --nproc-per-node 2 benchmarks/train.py --no-loader   # two GPUs; compare with one
 
 Both start from JPEG files of 1600x900 (generated; --data names a folder of your own) with real camera matrices. "memory": a few
 batches decoded before, in pinned memory; copying to the GPU and sampling the images is part of the step. Medians per step.
@@ -34,7 +34,13 @@ from lss_swin.nuscenes import load_frames
 from lss_swin.ops import backend
 from lss_swin.train import Trainer, join_group
 
-DENSE_BF16_PEAK = {"H100": 989e12, "H200": 989e12, "5090": 209e12, "4090": 165e12, "A100": 312e12}  # NVIDIA's data sheets
+DENSE_BF16_PEAK = {
+    "H100": 989e12,
+    "H200": 989e12,
+    "5090": 209e12,
+    "4090": 165e12,
+    "A100": 312e12,
+}  # NVIDIA's data sheets
 
 
 def timed(trainer: Trainer, batches: Iterable[dict[str, torch.Tensor]], steps: int, warm: int) -> dict[str, float]:
@@ -90,12 +96,25 @@ def profile(trainer: Trainer, batches: Iterable[dict[str, torch.Tensor]]) -> str
     """The kernels that take the time of two steps."""
     moved = on_device(batches, trainer.device)
     trainer.train_step(next(moved))
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA, torch.profiler.ProfilerActivity.CPU]) as seen:
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CUDA, torch.profiler.ProfilerActivity.CPU]
+    ) as seen:
         for _ in range(2):
             trainer.train_step(next(moved))
         torch.cuda.synchronize()
-    rows = sorted(((e.self_device_time_total / 2e3, e.count // 2, e.key) for e in seen.key_averages() if e.self_device_time_total), reverse=True)
-    kernels = [r for r in rows if not r[2].startswith(("aten::", "lss_swin::", "autograd::", "Optimizer", "ProfilerStep", "## "))]
+    rows = sorted(
+        (
+            (e.self_device_time_total / 2e3, e.count // 2, e.key)
+            for e in seen.key_averages()
+            if e.self_device_time_total
+        ),
+        reverse=True,
+    )
+    kernels = [
+        r
+        for r in rows
+        if not r[2].startswith(("aten::", "lss_swin::", "autograd::", "Optimizer", "ProfilerStep", "## "))
+    ]
     return "\n".join(f"{ms:8.3f} ms {count:5d} x {name[:110]}" for ms, count, name in kernels[:45])
 
 
@@ -127,7 +146,12 @@ def main() -> int:
     given = parser.parse_args()
     device = runtime.pick_device(None, None)
     with join_group("cuda") as group:
-        options = [f"data.batch_size={given.batch}", f"data.workers={given.workers}", f"compile={given.compile}", f"graph={given.graph}"]
+        options = [
+            f"data.batch_size={given.batch}",
+            f"data.workers={given.workers}",
+            f"compile={given.compile}",
+            f"graph={given.graph}",
+        ]
         options += [f"model.swin.window={given.window}"]
         config = load_config("configs/baseline/lss_swin_nuscenes.py", options)
         frames = load_frames(prepare(given.data, group.first))
@@ -136,7 +160,13 @@ def main() -> int:
         trainer = Trainer(config, device, runtime.pick_precision("bf16", device), 100_000, group)
         trainer.model.train()
         few = list(training_loader(frames, config, range(4), group.rank, group.world))
-        result = {"gpu": torch.cuda.get_device_name(), "gpus": group.world, "torch": torch.__version__, **vars(given), "json": None}
+        result = {
+            "gpu": torch.cuda.get_device_name(),
+            "gpus": group.world,
+            "torch": torch.__version__,
+            **vars(given),
+            "json": None,
+        }
         began = time.perf_counter()
         trainer.train_step({k: v.to(device) for k, v in few[0].items()})
         torch.cuda.synchronize()

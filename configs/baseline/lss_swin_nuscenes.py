@@ -38,7 +38,9 @@ model = dict(
     norm="batch",  # batch, or group for very small batches
 )
 
-optimizer = dict(lr=4e-4, lr_batch=16, weight_decay=0.01, backbone=1.0, warmup=0.05, clip=5.0)  # lr holds for lr_batch samples
+optimizer = dict(
+    lr=4e-4, lr_batch=16, weight_decay=0.01, backbone=1.0, warmup=0.05, clip=5.0
+)  # lr holds for lr_batch samples
 pos_weight = 2.13
 
 val = dict(every=None, max_frames=None, threshold=0.5)  # every: iterations; None: once, at the end

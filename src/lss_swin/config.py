@@ -38,7 +38,9 @@ def find_config(path: str) -> Path:
     places = [Path(path), PACKAGE.parents[1] / path, PACKAGE / path]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
-        known = ", ".join(sorted({f"configs/baseline/{p.name}" for d in (PACKAGE.parents[1], PACKAGE) for p in _shipped(d)}))
+        known = ", ".join(
+            sorted({f"configs/baseline/{p.name}" for d in (PACKAGE.parents[1], PACKAGE) for p in _shipped(d)})
+        )
         raise UsageError(f"there is no configuration {path}; known: {known}")
     return found
 
@@ -52,7 +54,9 @@ def _read(path: Path) -> Config:
         values = runpy.run_path(str(path))
     except Exception as exc:
         raise UsageError(f"cannot read configuration {path}: {type(exc).__name__}: {exc}") from exc
-    own = {k: v for k, v in values.items() if not k.startswith("_") and not isinstance(v, ModuleType) and not callable(v)}
+    own = {
+        k: v for k, v in values.items() if not k.startswith("_") and not isinstance(v, ModuleType) and not callable(v)
+    }
     base = values.get("_base_")
     return _merge(_read(path.parent / base), own) if base else own
 
@@ -112,4 +116,7 @@ def _names(config: Config, prefix: str) -> Iterator[str]:
 
 def plain(config: Config) -> Config:
     """A copy of lists, numbers and strings only, for JSON and checkpoints."""
-    return {k: plain(v) if isinstance(v, dict) else list(v) if isinstance(v, tuple) else v for k, v in copy.copy(config).items()}
+    return {
+        k: plain(v) if isinstance(v, dict) else list(v) if isinstance(v, tuple) else v
+        for k, v in copy.copy(config).items()
+    }

@@ -1,6 +1,6 @@
 """Samples for training and evaluation; `python -m lss_swin.data generate DIR` makes a synthetic set.
 
-Workers only decode, draw labels and multiply matrices; sampling the images at the right pixels is done where the network runs.
+Workers only decode, draw labels and multiply matrices; the images are sampled at the right pixels where the network runs.
 """
 
 from __future__ import annotations
@@ -88,7 +88,11 @@ class BevDataset(Dataset):
             "scale": random.uniform(*a["bev_scale"]),
         }
         images = [
-            {"zoom": random.uniform(*a["zoom"]), "flip": bool(random.random() < a["flip"]), "degrees": random.uniform(-tilt, tilt)}
+            {
+                "zoom": random.uniform(*a["zoom"]),
+                "flip": bool(random.random() < a["flip"]),
+                "degrees": random.uniform(-tilt, tilt),
+            }
             for _ in range(6)
         ]
         return {"images": images, "bev": bev}
@@ -133,6 +137,7 @@ def raster(polygons: Array, grid: tuple[tuple[float, float, float], ...]) -> Arr
 
     Args:
         polygons: (boxes, 4, 2) metres, x and y of the ego frame.
+
     Returns:
         (X, Y) uint8, 0 or 1; row 0 is the smallest x.
     """
@@ -181,9 +186,14 @@ def training_loader(frames: Frames, config: Config, steps: range, rank: int = 0,
     return _loader(dataset, course, config)
 
 
-def validation_loader(frames: Frames, config: Config, split: str = "val", rank: int = 0, world: int = 1) -> DataLoader:
-    """Every frame of a split once, in order, shared among the processes without repetition."""
-    dataset = BevDataset(frames, _split(frames, split)[: config["val"]["max_frames"]], config, augment=False)
+def validation_loader(
+    frames: Frames, config: Config, split: str = "val", rank: int = 0, world: int = 1, take: int | None = None
+) -> DataLoader:
+    """Every frame of a split once, in order, shared among the processes without repetition; or `take` spread over it."""
+    numbers = _split(frames, split)
+    most = min(filter(None, (take, config["val"]["max_frames"], len(numbers))))
+    chosen = [numbers[i * len(numbers) // most] for i in range(most)]
+    dataset = BevDataset(frames, chosen, config, augment=False)
     return _loader(dataset, [(i, i) for i in range(rank, len(dataset), world)], config)
 
 
@@ -240,7 +250,10 @@ def main() -> int:
     """Commands of `python -m lss_swin.data`."""
     if sys.argv[1:2] == ["generate"]:
         return synthetic.main(sys.argv[2:])
-    print("usage: python -m lss_swin.data generate DIR [--scenes N] [--frames N] [--width W --height H] [--seed N]", file=sys.stderr)
+    print(
+        "usage: python -m lss_swin.data generate DIR [--scenes N] [--frames N] [--width W --height H] [--seed N]",
+        file=sys.stderr,
+    )
     return 0 if sys.argv[1:2] in (["-h"], ["--help"]) else 2
 
 

@@ -40,7 +40,9 @@ class Iou:
         """Boolean or 0/1 tensors of the same shape."""
         p, t, v = predicted.bool(), label.bool(), valid.bool()
         both, either = p & t, p | t
-        self.counts += torch.stack([both.sum(), either.sum(), (both & v).sum(), (either & v).sum(), torch.tensor(len(p)).to(p.device)])
+        self.counts += torch.stack(
+            [both.sum(), either.sum(), (both & v).sum(), (either & v).sum(), torch.tensor(len(p)).to(p.device)]
+        )
 
     def result(self) -> dict[str, float | int]:
         """IoU of both protocols, 0 to 1 (NaN where there is no cell to count), and the number of frames."""
@@ -110,7 +112,9 @@ def parser_for(what: str, example: str) -> argparse.ArgumentParser:
     parser.add_argument("--gpu-ids", type=int, nargs="+", metavar="N", help="default: 0")
     parser.add_argument("--device", choices=["cuda", "cpu"], help="cpu: say so to compute without a GPU")
     parser.add_argument("--split", choices=["train", "val"], default="val")
-    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="for example data.root=/data/nuscenes")
+    parser.add_argument(
+        "--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="for example data.root=/data/nuscenes"
+    )
     return parser
 
 

@@ -87,7 +87,7 @@ def bev_affine(flip_x: bool, flip_y: bool, degrees: float, scale: float) -> Arra
 
 
 def pixel_to_ego(ego_T_cam: Array, intrinsics: Array, affine: Array) -> Array:
-    """(4, 4) that takes (u·d, v·d, d, 1), u and v in pixels of the network's input and d the depth in metres, to the ego frame."""
+    """(4, 4) that takes (u·d, v·d, d, 1) to the ego frame: u, v in pixels of the network's input, d the depth in metres."""
     image = homogeneous(np.asarray(affine) @ np.asarray(intrinsics))
     return np.asarray(ego_T_cam) @ np.linalg.inv(image)
 

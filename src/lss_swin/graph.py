@@ -19,7 +19,9 @@ class StepGraph:
     `compute` must not wait for the GPU, and what changes between steps must live in tensors. All batches have one shape.
     """
 
-    def __init__(self, compute: Callable[[Batch], Tensor], before_capture: Callable[[], object], distributed: bool) -> None:
+    def __init__(
+        self, compute: Callable[[Batch], Tensor], before_capture: Callable[[], object], distributed: bool
+    ) -> None:
         self.compute, self.before_capture = compute, before_capture
         self.left = _WARM_UP_DISTRIBUTED if distributed else _WARM_UP
         self.side = torch.cuda.Stream()

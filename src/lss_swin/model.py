@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lss_swin.config import Config, UsageError
@@ -162,7 +162,7 @@ class Lss(nn.Module):
         return (pixels - self.mean) / self.std
 
 
-def find_cells(pixel_to_ego: Tensor, bins: Tensor, map_size: tuple[int, int], grid: dict[str, tuple[float, ...]]) -> Tensor:
+def find_cells(pixel_to_ego: Tensor, bins: Tensor, map_size: tuple[int, int], grid: dict[str, Any]) -> Tensor:
     """Cell of each frustum point, (B, N, H, W, D) int32 over the whole batch; -1 outside the grid or not a number.
 
     Args:

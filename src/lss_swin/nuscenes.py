@@ -26,9 +26,19 @@ MARKER = "synthetic.json"
 """Its presence in the root says that the data set was generated."""
 
 _FORMAT = 1
-_TABLES = ("sample", "sample_data", "ego_pose", "calibrated_sensor", "sensor", "scene", "sample_annotation", "instance", "category")
+_TABLES = (
+    "sample",
+    "sample_data",
+    "ego_pose",
+    "calibrated_sensor",
+    "sensor",
+    "scene",
+    "sample_annotation",
+    "instance",
+    "category",
+)
 
-# Scene numbers of the official validation split (nuscenes-devkit 1.2.0, utils/splits.py); all others of trainval are for training.
+# Scene numbers of the official validation split (nuscenes-devkit 1.2.0, utils/splits.py); trainval trains on all others.
 _VAL = (
     *(3, *range(12, 19), 35, 36, 38, 39, *range(92, 111), 221, *range(268, 279), 329, 330, 331, 332, 344, 345, 346),
     *(*range(519, 525), *range(552, 566), 625, 626, 627, 629, 630, *range(632, 639), 770, 771, 775, 777, 778),
@@ -103,7 +113,9 @@ def _version(root: Path, version: str | None) -> str:
     there = [v for v in ((version,) if version else VERSIONS) if (root / v / "sample.json").is_file()]
     if not there:
         wanted = version or " or ".join(VERSIONS)
-        raise UsageError(f"{root} holds no nuScenes tables ({wanted}/sample.json); data.root=None makes a synthetic set")
+        raise UsageError(
+            f"{root} holds no nuScenes tables ({wanted}/sample.json); data.root=None makes a synthetic set"
+        )
     return there[0]
 
 
@@ -162,7 +174,9 @@ def _collect(tables: Path) -> dict[str, Array]:
     try:
         return _join(tables)
     except (KeyError, IndexError, TypeError) as exc:
-        raise UsageError(f"{tables} is not a valid nuScenes set: {type(exc).__name__} {exc} while joining its tables") from exc
+        raise UsageError(
+            f"{tables} is not a valid nuScenes set: {type(exc).__name__} {exc} while joining its tables"
+        ) from exc
 
 
 def _join(tables: Path) -> dict[str, Array]:
@@ -188,7 +202,7 @@ def _join(tables: Path) -> dict[str, Array]:
 
 
 def _keyframes(tables: Path) -> dict[str, dict[str, dict[str, Any]]]:
-    """sample token -> channel -> row of sample_data, cameras and lidar."""
+    """Sample token -> channel -> row of sample_data, cameras and lidar."""
     channels = {row["token"]: row["channel"] for row in _table(tables, "sensor")}
     mounts = {row["token"]: channels[row["sensor_token"]] for row in _table(tables, "calibrated_sensor")}
     found: dict[str, dict[str, dict[str, Any]]] = {}
@@ -200,7 +214,7 @@ def _keyframes(tables: Path) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def _vehicles(tables: Path) -> dict[str, list[dict[str, Any]]]:
-    """sample token -> annotations of vehicles, as LSS takes them: every category that begins with "vehicle."."""
+    """Sample token -> annotations of vehicles, as LSS takes them: every category that begins with "vehicle."."""
     names = {row["token"]: row["name"] for row in _table(tables, "category")}
     wanted = {r["token"] for r in _table(tables, "instance") if names[r["category_token"]].startswith("vehicle.")}
     found: dict[str, list[dict[str, Any]]] = {}

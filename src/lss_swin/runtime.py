@@ -67,7 +67,9 @@ def why_unusable(device: torch.device) -> str | None:
 def diagnosis() -> str:
     """What `archfit doctor` says about this environment, or how to ask it."""
     doctor = _doctor()
-    advice = "to learn why, and to repair it: archfit doctor (uv tool install archfit, or ./run doctor in its repository)"
+    advice = (
+        "to learn why, and to repair it: archfit doctor (uv tool install archfit, or ./run doctor in its repository)"
+    )
     if doctor is None:
         return advice
     command = [*doctor, "doctor", sys.executable]
@@ -102,8 +104,8 @@ def pick_precision(wanted: str, device: torch.device) -> torch.dtype:
         return torch.bfloat16 if wanted == "bf16" else torch.float32
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else torch.float32
-    has_amx = getattr(torch.cpu, "_is_amx_tile_supported", bool)()
-    return torch.bfloat16 if has_amx else torch.float32
+    asked = (getattr(torch.cpu, name, bool) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    return torch.bfloat16 if any(question() for question in asked) else torch.float32
 
 
 def describe(device: torch.device) -> dict[str, Any]:

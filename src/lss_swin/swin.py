@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lss_swin.ops.window import window_attention
@@ -170,12 +170,12 @@ _TORCHVISION = (
 def convert(weights: Mapping[str, Tensor], window: int = 7) -> dict[str, Tensor]:
     """Parameters of a public checkpoint (Microsoft's or torchvision's names) under the names of `Swin`.
 
-    Position tables of another window are interpolated. What `Swin` has no place for (head, last norm, index buffers) is left out.
+    Position tables of another window are interpolated. What `Swin` has no place for (head, last norm, indices) is left out.
     """
     found = {}
     for name, value in weights.items():
         for pattern, new in _TORCHVISION if name.startswith("features.") else ():
-            name = re.sub(pattern, new, name)  # noqa: PLW2901
+            name = re.sub(pattern, new, name)
         if name.startswith(("patch_embed.", "layers.")) and not name.endswith(("_index", "attn_mask")):
             found[name] = _resized(value, window) if name.endswith("bias_table") else value
     return found

@@ -1,7 +1,7 @@
 """A ray-cast data set that is shaped like nuScenes: `python -m lss_swin.data generate DIR`.
 
-One slab test per ray and box gives images with exact occlusion, the lidar sweep and honest visibility. Camera mounts and focal
-lengths are those of a nuScenes car. Everything is drawn from the seed. Standard library, numpy and Pillow only.
+One slab test per ray and box gives images with exact occlusion, the lidar sweep and honest visibility. Camera mounts and
+focal lengths are those of a nuScenes car. Everything is drawn from the seed. Standard library, numpy and Pillow only.
 """
 
 from __future__ import annotations
@@ -242,7 +242,9 @@ def photograph(scene: Scene, channel: str, time_s: float, options: Options) -> t
     world_T_cam = pose(*scene.ego(time_s)) @ pose(mount[0], mount[1])
     intrinsics = np.array(_camera_matrix(channel, options))
     v, u = np.mgrid[0 : options.height, 0 : options.width] + 0.5
-    in_camera = np.stack([(u - intrinsics[0, 2]) / intrinsics[0, 0], (v - intrinsics[1, 2]) / intrinsics[1, 1], np.ones_like(u)], -1)
+    in_camera = np.stack(
+        [(u - intrinsics[0, 2]) / intrinsics[0, 0], (v - intrinsics[1, 2]) / intrinsics[1, 1], np.ones_like(u)], -1
+    )
     rays = (in_camera.reshape(-1, 3) @ world_T_cam[:3, :3].T).astype(np.float32)
     boxes = [(thing.centre(time_s), thing) for thing in scene.things]
     pixels = np.arange(options.height * options.width).reshape(options.height, options.width)
@@ -307,10 +309,18 @@ Tables = dict[str, list[dict[str, Any]]]
 def _render_scene(root: str, name: str, options: Options) -> Tables:
     """Write the files of a scene and return its rows."""
     scene = make_scene(name, options.seed)
-    tables: Tables = {k: [] for k in ("log", "scene", "sample", "sample_data", "ego_pose", "sample_annotation", "instance")}
+    tables: Tables = {
+        k: [] for k in ("log", "scene", "sample", "sample_data", "ego_pose", "sample_annotation", "instance")
+    }
     log = token("log", name)
     tables["log"].append(
-        {"token": log, "logfile": name, "vehicle": "synthetic", "date_captured": "2018-07-24", "location": "boston-seaport"}
+        {
+            "token": log,
+            "logfile": name,
+            "vehicle": "synthetic",
+            "date_captured": "2018-07-24",
+            "location": "boston-seaport",
+        }
     )
     seen = [_render_frame(Path(root), scene, frame, options, tables) for frame in range(options.frames)]
     _add_annotations(scene, options, seen, tables)
@@ -367,7 +377,9 @@ def _add_data(
 def _add_annotations(scene: Scene, options: Options, seen: list[tuple[Array, Array]], tables: Tables) -> None:
     """Boxes that the lidar or a camera sees within range; each thing is one instance, its annotations are linked."""
     for number, thing in enumerate(scene.things):
-        frames = [f for f in range(options.frames) if _is_annotated(scene, thing, f, seen[f][0][number], seen[f][1][number])]
+        frames = [
+            f for f in range(options.frames) if _is_annotated(scene, thing, f, seen[f][0][number], seen[f][1][number])
+        ]
         if not frames:
             continue
         name = _KINDS[thing.kind][0]
@@ -444,7 +456,10 @@ def _add_samples(scene: Scene, log: str, options: Options, tables: Tables) -> No
 
 def _shared_tables(logs: list[str], options: Options) -> Tables:
     """Rows that all scenes share."""
-    sensors = [("LIDAR_TOP", "lidar", *_LIDAR, []), *((c, "camera", *_MOUNTS[c][:2], _camera_matrix(c, options)) for c in CAMERAS)]
+    sensors = [
+        ("LIDAR_TOP", "lidar", *_LIDAR, []),
+        *((c, "camera", *_MOUNTS[c][:2], _camera_matrix(c, options)) for c in CAMERAS),
+    ]
     return {
         "category": [{"token": token("category", k[0]), "name": k[0], "description": ""} for k in _KINDS],
         "attribute": [{"token": token("attribute", a), "name": a, "description": ""} for a in _ATTRIBUTES],
@@ -463,11 +478,15 @@ def _shared_tables(logs: list[str], options: Options) -> Tables:
             }
             for c, _, translation, turn, intrinsics in sensors
         ],
-        "map": [{"token": token("map"), "log_tokens": logs, "category": "semantic_prior", "filename": "maps/synthetic.png"}],
+        "map": [
+            {"token": token("map"), "log_tokens": logs, "category": "semantic_prior", "filename": "maps/synthetic.png"}
+        ],
     }
 
 
-def generate(root: Path, options: Options, workers: int | None = None, on_scene: Callable[[int], object] = lambda done: None) -> None:
+def generate(
+    root: Path, options: Options, workers: int | None = None, on_scene: Callable[[int], object] = lambda done: None
+) -> None:
     """Write a whole data set to `root`, which must not exist; it appears there complete or not at all.
 
     Raises:
@@ -541,9 +560,13 @@ def ensure(options: Options, say: Callable[[str], object] = print) -> Path:
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     search = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-m", "lss_swin.synthetic", str(root), *arguments]
-    run = subprocess.run(command, env={**os.environ, **threads, "PYTHONPATH": search}, stdout=subprocess.DEVNULL, check=False)
+    run = subprocess.run(
+        command, env={**os.environ, **threads, "PYTHONPATH": search}, stdout=subprocess.DEVNULL, check=False
+    )
     if run.returncode:
-        raise UsageError(f"the synthetic set could not be written to {root}; see the lines above, or name another with XDG_CACHE_HOME")
+        raise UsageError(
+            f"the synthetic set could not be written to {root}; see the lines above, or name another with XDG_CACHE_HOME"
+        )
     return root
 
 
@@ -564,7 +587,12 @@ def main(arguments: Iterable[str] | None = None) -> int:
     root, workers = given.pop("root"), given.pop("workers")
     options = Options(**given)
     try:
-        generate(root, options, workers, lambda done: print(f"\rscene {done}/{options.scenes}", end="", file=sys.stderr, flush=True))
+        generate(
+            root,
+            options,
+            workers,
+            lambda done: print(f"\rscene {done}/{options.scenes}", end="", file=sys.stderr, flush=True),
+        )
     except (UsageError, OSError) as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 2

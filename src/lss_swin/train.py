@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lss_swin import runtime
@@ -120,8 +120,12 @@ class Trainer:
         if self.config["compile"]:
             model = torch.compile(model)  # type: ignore[assignment]
         if self.group.world > 1:
-            with torch.cuda.stream(torch.cuda.Stream()) if cuda else nullcontext():  # a recorded step wants it built beside
-                return nn.parallel.DistributedDataParallel(model, [self.device] if cuda else None, gradient_as_bucket_view=True)
+            with (
+                torch.cuda.stream(torch.cuda.Stream()) if cuda else nullcontext()
+            ):  # a recorded step wants it built beside
+                return nn.parallel.DistributedDataParallel(
+                    model, [self.device] if cuda else None, gradient_as_bucket_view=True
+                )
         return model
 
     def train_step(self, batch: Batch) -> Tensor:
@@ -290,7 +294,13 @@ def train(config: Config, work_dir: Path, device: torch.device, group: Group, re
     frames = _open_frames(config, group)
     training, total = len(frames.split("train")), config["total_iters"]
     per_epoch = max(1, training // (config["data"]["batch_size"] * group.world))
-    trainer = Trainer(config, device, runtime.pick_precision(config["precision"], device), total or config["epochs"] * per_epoch, group)
+    trainer = Trainer(
+        config,
+        device,
+        runtime.pick_precision(config["precision"], device),
+        total or config["epochs"] * per_epoch,
+        group,
+    )
     if resume:
         trainer.resume(resume)
     if group.first:
@@ -301,7 +311,12 @@ def train(config: Config, work_dir: Path, device: torch.device, group: Group, re
     return {
         "schema": "lss_swin.summary/1",
         **runtime.describe(device),
-        "data": {"source": frames.source, "path": str(frames.root), "version": frames.version, "training_frames": training},
+        "data": {
+            "source": frames.source,
+            "path": str(frames.root),
+            "version": frames.version,
+            "training_frames": training,
+        },
         "world_size": group.world,
         "precision": str(trainer.precision).removeprefix("torch."),
         "iterations": trainer.step,
@@ -330,12 +345,13 @@ def _introduce(trainer: Trainer, frames: Frames, chosen: backend.Backend, resume
     name = runtime.describe(trainer.device)["device"]["name"]
     many = sum(p.numel() for p in trainer.bare.parameters()) / 1e6
     counts = {split: len(frames.split(split)) for split in ("train", "val")}
-    say(f"device     {name} x {trainer.group.world}, {str(trainer.precision).removeprefix('torch.')}, torch {torch.__version__}")
+    kind, batch = str(trainer.precision).removeprefix("torch."), trainer.config["data"]["batch_size"]
+    say(f"device     {name} x {trainer.group.world}, {kind}, torch {torch.__version__}")
     say(f"splat      {chosen.name}: {chosen.why} (error {chosen.error_vs_reference:.1e})")
     if frames.source == "synthetic":
         say("data       SYNTHETIC, generated: its IoU says nothing about nuScenes")
     say(f"data       {frames.root} ({frames.version}): {counts['train']} frames to train, {counts['val']} to validate")
-    say(f"model      {many:.1f} M parameters, {trainer.total} iterations of {trainer.config['data']['batch_size']} samples per process")
+    say(f"model      {many:.1f} M parameters, {trainer.total} iterations of {batch} samples per process")
     if resume:
         say(f"resumed    {resume} at iteration {trainer.step}")
 
@@ -427,7 +443,7 @@ _EPILOG = """examples:
   python tools/train.py configs/baseline/lss_swin_nuscenes.py --work-dir runs/baseline --gpu-ids 0
   python tools/train.py configs/baseline/lss_swin_nuscenes.py --work-dir runs/smoke --gpu-ids 0 --cfg-options total_iters=10
   python tools/train.py configs/baseline/lss_swin_tiny.py --work-dir runs/tiny --device cpu
-  python tools/train.py configs/baseline/lss_swin_nuscenes.py --work-dir runs/baseline --cfg-options data.root=/data/nuscenes --resume
+  python tools/train.py configs/baseline/lss_swin_nuscenes.py --work-dir runs/full --resume --cfg-options data.root=/data/nuscenes
   torchrun --nproc-per-node 2 tools/train.py configs/baseline/lss_swin_nuscenes.py --work-dir runs/two --gpu-ids 0 1
 
 exit codes: 0 done, 1 failed, 2 usage, 4 no usable GPU, 130 interrupted (a checkpoint is kept)"""
@@ -442,10 +458,26 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("config", help="configs/baseline/lss_swin_nuscenes.py, lss_swin_tiny.py, or your own")
     parser.add_argument("--work-dir", type=Path, required=True, help="folder for checkpoints and summary.json")
-    parser.add_argument("--gpu-ids", type=int, nargs="+", metavar="N", help="GPUs, one process each (torchrun); default: 0")
-    parser.add_argument("--device", choices=["cuda", "cpu"], help="cpu: say so to train without a GPU; there is no silent fall-back")
-    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change the configuration: total_iters=10 data.batch_size=2")
-    parser.add_argument("--resume", nargs="?", const="", metavar="FILE", help="go on from a checkpoint; default: the newest in --work-dir")
+    parser.add_argument(
+        "--gpu-ids", type=int, nargs="+", metavar="N", help="GPUs, one process each (torchrun); default: 0"
+    )
+    parser.add_argument(
+        "--device", choices=["cuda", "cpu"], help="cpu: say so to train without a GPU; there is no silent fall-back"
+    )
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change the configuration: total_iters=10 data.batch_size=2",
+    )
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="go on from a checkpoint; default: the newest in --work-dir",
+    )
     parser.add_argument("--seed", type=int, help="of weights, order and augmentation")
     return parser
 
@@ -474,7 +506,8 @@ def _main(given: argparse.Namespace) -> int:
         try:
             summary = train(config, given.work_dir, device, group, resume)
         except FloatingPointError as exc:
-            say(f"error: {exc}\nhint: a smaller --cfg-options optimizer.lr={config['optimizer']['lr'] / 4:.1e}, or precision=fp32")
+            less = f"optimizer.lr={config['optimizer']['lr'] / 4:.1e}"
+            say(f"error: {exc}\nhint: a smaller --cfg-options {less}, or precision=fp32")
             return 1
         if group.first:
             runtime.write_summary(given.work_dir / SUMMARY, summary)
@@ -496,7 +529,9 @@ def _check(config: Config) -> None:
         if not good
     ]
     if wrong:
-        raise UsageError(f"{wrong[0]} makes no sense: {config['splat_backend'] if wrong[0] == 'splat_backend' else 'at least 1'}")
+        raise UsageError(
+            f"{wrong[0]} makes no sense: {config['splat_backend'] if wrong[0] == 'splat_backend' else 'at least 1'}"
+        )
 
 
 if __name__ == "__main__":

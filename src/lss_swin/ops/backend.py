@@ -86,8 +86,8 @@ def largest_error(device: torch.device) -> float:
         (window_attention, window_attention_reference, (qkv, bias), (3, 1)),
     ]
     worst = 0.0
-    for operator, reference, floats, rest in cases:
-        rest = tuple(r.to(device) if isinstance(r, Tensor) else r for r in rest)
+    for operator, reference, floats, others in cases:
+        rest = tuple(r.to(device) if isinstance(r, Tensor) else r for r in others)
         found = _value_and_gradients(operator, [f.to(device) for f in floats], rest)
         expected = _value_and_gradients(reference, [f.to(device).double() for f in floats], rest)
         worst = max([worst, *(float((a.double() - b).abs().max()) for a, b in zip(found, expected))])

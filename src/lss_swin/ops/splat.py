@@ -18,6 +18,7 @@ def splat_reference(depth_PD: Tensor, feature_PC: Tensor, cells_PD: Tensor, num_
         depth_PD: weight of each depth bin of each pixel.
         feature_PC: features of each pixel.
         cells_PD: int32, the cell of each point; -1 is outside the grid and dropped.
+
     Returns:
         (num_cells, C), in the wider of the two types; differentiable.
     """
@@ -37,6 +38,7 @@ def splat(depth: Tensor, feature: Tensor, cells: Tensor, num_cells: int, plan: P
         cells: (..., D) int32 cell of each point over the whole batch; -1 is outside and dropped.
         num_cells: of the whole batch.
         plan: from `make_plan(cells, num_cells)`, where the geometry stands still; else made on the way.
+
     Returns:
         (num_cells, C), same dtype as `feature`.
     """
@@ -61,10 +63,17 @@ def make_plan(cells: Tensor, num_cells: int) -> Plan | None:
 @torch.library.custom_op(
     "lss_swin::splat",
     mutates_args=(),
-    schema="(Tensor depth, Tensor feature, Tensor cells, SymInt num_cells, Tensor? rows, Tensor? order, Tensor? long) -> Tensor",
+    schema="(Tensor depth, Tensor feature, Tensor cells, SymInt num_cells,"
+    " Tensor? rows, Tensor? order, Tensor? long) -> Tensor",
 )
 def _splat(
-    depth: Tensor, feature: Tensor, cells: Tensor, num_cells: int, rows: Tensor | None, order: Tensor | None, long: Tensor | None
+    depth: Tensor,
+    feature: Tensor,
+    cells: Tensor,
+    num_cells: int,
+    rows: Tensor | None,
+    order: Tensor | None,
+    long: Tensor | None,
 ) -> Tensor:
     depth, feature, cells = depth.contiguous(), feature.contiguous(), cells.contiguous()
     if not backend.uses_triton(feature):
@@ -130,7 +139,9 @@ def _backward_by_bins(grad: Tensor, depth_PD: Tensor, feature_PC: Tensor, cells_
     slopes = torch.cat([grad, grad.new_zeros((1, grad.shape[1]))]).to(wide_PC.dtype)  # a row of zeros for outside
     outside_PD = cells_PD < 0
     target_DP = torch.where(outside_PD, grad.shape[0], cells_PD).t().contiguous()
-    weight_DP = depth_PD.to(wide_PC.dtype).masked_fill(outside_PD, 0.0).t()  # what is outside counts for nothing, NaN too
+    weight_DP = (
+        depth_PD.to(wide_PC.dtype).masked_fill(outside_PD, 0.0).t()
+    )  # what is outside counts for nothing, NaN too
     d_depth_DP = torch.empty(target_DP.shape, dtype=wide_PC.dtype, device=grad.device)
     d_feature_PC = torch.zeros_like(wide_PC)
     for d, (weight_P, target_P) in enumerate(zip(weight_DP, target_DP)):

@@ -14,8 +14,8 @@ from torch import Tensor
 _INT32_LIMIT = 2**31
 LONG = 32
 """A row of more points than this is long: a program of its own sums it."""
-# Points per cell, measured on an H100 (docs/measurements.md): up to here counting is quicker than sorting; from there on nearly
-# all rows are long, and a division into long and short ones costs more than it brings.
+# Points per cell, measured on an H100 (docs/measurements.md): up to here counting is quicker than sorting; from there on
+# nearly all rows are long, and a division into long and short ones costs more than it brings.
 _COUNTED, _ALL_LONG = 24, 64
 
 
@@ -128,7 +128,9 @@ def backward_kernel(
         weight = tl.load(depth + pixel * D + d, mask=inside, other=0.0).to(SUM)
         wanted = inside[:, None] & (channel < C)[None, :]
         slope = tl.load(grad + cell[:, None] * C + channel[None, :], mask=wanted, other=0.0).to(SUM)
-        cell = tl.load(cells + pixel * D + d + BINS, mask=d + BINS < D, other=-1)  # the next, before the sum waits for memory
+        cell = tl.load(
+            cells + pixel * D + d + BINS, mask=d + BINS < D, other=-1
+        )  # the next, before the sum waits for memory
         along = tl.where(inside, tl.sum(slope * value[None, :], axis=1), 0.0)  # 0 outside, also where the value is NaN
         tl.store(d_depth + pixel * D + d, along.to(d_depth.dtype.element_ty), mask=d < D)
         total += weight[:, None] * slope
@@ -155,6 +157,7 @@ def plan(cells: Tensor, num_cells: int, counting: bool | None = None) -> Plan:
     Args:
         cells: (P,) int32 on the GPU.
         counting: count and rank, or sort; None takes the quicker. Both give the same rows and order.
+
     Returns:
         rows (num_cells + 1,) and order (P,), int32, order undefined from rows[-1] on; and the long rows: how many, then their
         cells in any order.
@@ -194,7 +197,14 @@ def forward_shape(points: int, num_cells: int, channels: int) -> dict[str, int]:
     """Tile of the forward kernel; it depends on sizes only, never on timings, so that the order of summation is fixed."""
     block = min(triton.next_power_of_2(max(channels, 1)), 128)
     if points > _ALL_LONG * num_cells:
-        return {"CELLS": 1, "POINTS": 32, "LONG_POINTS": 32, "CHANNELS": block, "LONG": _INT32_LIMIT - 1, "num_warps": 1}
+        return {
+            "CELLS": 1,
+            "POINTS": 32,
+            "LONG_POINTS": 32,
+            "CHANNELS": block,
+            "LONG": _INT32_LIMIT - 1,
+            "num_warps": 1,
+        }
     tile = max(512 // block, 4)
     return {"CELLS": 4, "POINTS": tile // 4, "LONG_POINTS": tile, "CHANNELS": block, "LONG": LONG, "num_warps": 1}
 
@@ -208,7 +218,7 @@ def backward_shape(channels: int) -> dict[str, int]:
 def splat_forward(
     depth: Tensor, feature: Tensor, planned: Plan, num_cells: int, shape: dict[str, int] | None = None
 ) -> Tensor:
-    """depth (pixels, D), feature (pixels, C) -> (num_cells, C), summed in float32 (float64 for float64)."""
+    """Depth (pixels, D), feature (pixels, C) -> (num_cells, C), summed in float32 (float64 for float64)."""
     channels, bins = feature.shape[1], depth.shape[1]
     _check_sizes(depth, feature, num_cells)
     out = feature.new_empty((num_cells, channels))

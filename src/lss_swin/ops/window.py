@@ -1,12 +1,12 @@
 """Shifted-window attention on an unpadded map: what Swin computes between its two linear layers.
 
-Letters: B images, H W tokens, h heads, d channels per head, C = h·d, w window, T = w·w tokens of a window, S windows per image.
+Letters: B images, H W tokens, h heads, d channels per head, C = h·d, w window, T = w·w tokens of a window, S windows.
 """
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor
 
 from lss_swin.ops import backend
@@ -22,6 +22,7 @@ def window_attention(qkv: Tensor, bias: Tensor, window: int, shift: int) -> Tens
         bias: (h, T, T), added to the scores; its first dimension is the number of heads.
         window: side of a window in tokens.
         shift: 0, or less than `window`; a side of the map that fits into one window is not shifted.
+
     Returns:
         (B, H, W, C), same dtype as `qkv`.
     """
@@ -52,10 +53,14 @@ def window_attention_reference(qkv: Tensor, bias: Tensor, window: int, shift: in
     x = torch.roll(x, (-shift_y, -shift_x), (1, 2))
     rows, columns = x.shape[1] // window, x.shape[2] // window
     x = x.reshape(B, rows, window, columns, window, 3, heads, -1)  # (B, rows, w, columns, w, 3, h, d)
-    x = x.permute(5, 0, 1, 3, 6, 2, 4, 7).reshape(3, B, rows * columns, heads, window * window, -1)  # (3, B, S, h, T, d)
+    x = x.permute(5, 0, 1, 3, 6, 2, 4, 7).reshape(
+        3, B, rows * columns, heads, window * window, -1
+    )  # (3, B, S, h, T, d)
     mask = bias + _mask(rows * window, columns * window, window, shift_y, shift_x, qkv.device)  # (S or 1, h, T, T)
     x = F.scaled_dot_product_attention(x[0], x[1], x[2], attn_mask=mask.to(qkv.dtype))  # (B, S, h, T, d)
-    x = x.reshape(B, rows, columns, heads, window, window, -1).permute(0, 1, 4, 2, 5, 3, 6)  # (B, rows, w, columns, w, h, d)
+    x = x.reshape(B, rows, columns, heads, window, window, -1).permute(
+        0, 1, 4, 2, 5, 3, 6
+    )  # (B, rows, w, columns, w, h, d)
     x = x.reshape(B, rows * window, columns * window, width // 3)  # (B, H', W', C)
     return torch.roll(x, (shift_y, shift_x), (1, 2))[:, :H, :W].contiguous()  # (B, H, W, C)
 
@@ -65,7 +70,9 @@ def _mask(height: int, width: int, window: int, shift_y: int, shift_x: int, devi
     if not shift_y and not shift_x:
         return torch.zeros(1, 1, 1, 1, device=device)
     region = 3 * _region(height, window, shift_y, device)[:, None] + _region(width, window, shift_x, device)
-    parts = region.reshape(height // window, window, width // window, window).transpose(1, 2).reshape(-1, window * window)
+    parts = (
+        region.reshape(height // window, window, width // window, window).transpose(1, 2).reshape(-1, window * window)
+    )
     return torch.where(parts[:, None, :, None] == parts[:, None, None, :], 0.0, MASKED)
 
 

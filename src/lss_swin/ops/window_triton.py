@@ -128,7 +128,9 @@ def attend_backward(
     windows = qkv.shape[0] * sizes[2] * sizes[3]
     programs = min(windows, max(1, _PROGRAMS_PER_HEAD_LIMIT // heads))
     parts = qkv.new_empty((programs, heads, 64, 64), dtype=torch.float32)
-    backward_kernel[(programs, heads)](grad, qkv, bias, d_qkv, parts, windows, *sizes, **static, num_warps=num_warps, num_stages=2)
+    backward_kernel[(programs, heads)](
+        grad, qkv, bias, d_qkv, parts, windows, *sizes, **static, num_warps=num_warps, num_stages=2
+    )
     return d_qkv, parts.sum(0)[:, :tokens, :tokens].to(bias.dtype).contiguous()
 
 

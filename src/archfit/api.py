@@ -49,7 +49,7 @@ from archfit.scan import ScanWish
 from archfit.scan import scan as scan_files
 from archfit.transaction import Change, Journal, apply, read_history, refuse_unfit, roll_back, unfinished
 from archfit.transaction.installer import Lock, cache_folder, create_environment, find_python, install, resolve
-from archfit.verify import LEVELS, verify
+from archfit.verify import LEVELS, default_level, verify
 
 __all__ = [
     "LEVELS",
@@ -62,6 +62,7 @@ __all__ = [
     "cache_folder",
     "cost_of",
     "create_environment",
+    "default_level",
     "devices_of",
     "doctor",
     "environment_root",
@@ -345,9 +346,16 @@ def history(target: str | None) -> History:
     return read_history(environment_root(target))
 
 
-def prove(diagnosis: Diagnosis, level: str, on_probe: OnProbe | None = None) -> Verification:
-    """Collect evidence up to `level`."""
-    return verify(diagnosis, level, on_probe=on_probe)
+def prove(
+    diagnosis: Diagnosis,
+    level: str,
+    on_probe: OnProbe | None = None,
+    *,
+    device: str = "cuda",
+    only: tuple[str, ...] = (),
+) -> Verification:
+    """Collect evidence up to `level`; `device` cpu checks the kernel probes themselves, `only` are patterns of probes."""
+    return verify(diagnosis, level, device=device, only=only, on_probe=on_probe)
 
 
 def environment_root(target: str | None) -> Path:

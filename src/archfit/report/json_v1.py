@@ -268,4 +268,5 @@ def _evidence(evidence: Evidence, messages: Messages) -> Document:
         "device": evidence.device or None,
         "seconds": evidence.seconds,
         "reason": messages.because(evidence) or None,
+        "package": evidence.package or None,
     }

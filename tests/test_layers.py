@@ -16,7 +16,7 @@ FLOORS = (
     {"__main__", "cli", "demo", "flow", "scanning", "session"},
     {"api"},
     {"probe", "checks", "planner", "scan", "transaction", "verify", "report"},
-    {"binary", "catalog", "child", "uv"},
+    {"binary", "catalog", "child", "together", "uv"},
     {"audit"},
     {"coverage"},
     {"model"},

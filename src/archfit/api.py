@@ -208,7 +208,7 @@ def devices_of(specs: Sequence[str]) -> tuple[ComputeCapability, ...]:
     """
     catalog = load_catalog()
     named = [gpu.capability for spec in specs for gpu in parse_gpus(spec, catalog)]
-    return tuple(dict.fromkeys(named)) or tuple(sorted(catalog.generations))
+    return tuple(sorted(set(named or catalog.generations)))
 
 
 def kernels_lacking(

@@ -163,6 +163,8 @@ def scan(wish: ScanWish, on_bytes: OnCount | None = None, on_total: OnCount | No
         FormatError, OSError: the one file that was asked for cannot be read.
         ObserveError: the package index cannot be reached, or has no such wheel.
     """
+    if not wish.name.strip():
+        raise UsageError("scan-unknown", name='""')
     path = expand(wish.name)
     if is_environment(path):
         installed, cuda = observe_code(wish.name, _counted(on_bytes, on_total), deep=wish.deep)
@@ -176,7 +178,7 @@ def scan(wish: ScanWish, on_bytes: OnCount | None = None, on_total: OnCount | No
 def spread(name: str) -> tuple[str, ...]:
     """What a word stands for: a folder of wheels for each of them, and for itself if it holds other code, or nothing."""
     path = expand(name)
-    if not path.is_dir() or is_environment(path) or _holds_packages(path):
+    if not (name.strip() and path.is_dir()) or is_environment(path) or _holds_packages(path):
         return (name,)
     wheels, has_more = wheels_in(path)
     return (*map(str, wheels), *((name,) if has_more or not wheels else ()))

@@ -40,7 +40,8 @@ class Manners:
     status: int = 0
     """Answer this to every request for a file."""
     breaks: int = 0
-    """So many answers of more than 1 kB end in the middle."""
+    """So many answers of more than 1 kB end in the middle, or before the first byte if `silent`."""
+    silent: bool = False
     redirect: bool = False
     """Send who asks for a file to ``/elsewhere/``, with a secret in the query."""
     login: str = ""
@@ -127,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"Content-Range": f"bytes {start}-{end}/{len(data)}"}
         if len(part) > 1000 and manners.breaks:
             manners.breaks -= 1
-            return self._send(206, part, headers, only=len(part) // 2)
+            return self._send(206, part, headers, only=0 if manners.silent else len(part) // 2)
         if len(part) > 1000 and manners.halt_after is not None:
             self._send(206, part, headers, only=manners.halt_after)
             index.halted.set()

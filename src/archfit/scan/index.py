@@ -34,8 +34,9 @@ _UNREACHABLE = re.compile(r"network|connect|timed out|request failed|credentials
 _VERBOSE = re.compile(
     r"^No solution found when resolving dependencies cause: |,? (and|so)? ?we can conclude that [^.]*"
 )
+_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 _TIMEOUT_S = (10, 60)
-_PIECE_BYTES = 1 << 18
+_PIECE_BYTES = 1 << 15  # what is lost where a connection breaks
 _TRIES, _PAUSE_S = 3, 0.5
 _PARTIAL, _OK, _UNAUTHORIZED, _FORBIDDEN, _BUSY, _SERVER_FAILED = 206, 200, 401, 403, 429, 500
 
@@ -114,6 +115,7 @@ class RemoteArchive:
         self._local = threading.local()
         self._login: tuple[str, str] | None = None
         self._asked_login = threading.Lock()
+        self._total: int | None = None
         self.size_bytes = wheel.size_bytes or self._ask_size()
 
     def read(self, size: int, offset: int) -> bytes:
@@ -150,8 +152,10 @@ class RemoteArchive:
             answer.close()
             answer = self._ask(start, end)
         status = answer.status_code
-        if status == _PARTIAL and answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-            return answer
+        if status == _PARTIAL and (match := _RANGE.match(answer.headers.get("Content-Range", ""))):
+            self._total = int(match[2]) if match[2].isdigit() else None
+            if int(match[1]) == start:
+                return answer
         answer.close()
         if status == _BUSY or status >= _SERVER_FAILED:
             raise requests.HTTPError(f"HTTP {status}")
@@ -177,16 +181,12 @@ class RemoteArchive:
             return self._login is not None
 
     def _ask_size(self) -> int:
-        import requests
-
-        try:
-            with self._get(0, 1) as answer:
-                total = str(answer.headers.get("Content-Range", "")).rpartition("/")[2]
-        except requests.RequestException as error:
-            raise self._unreachable(_reason(error)) from error
-        if not total.isdigit():
+        """The first answer tells how large the whole is."""
+        for _ in self.stream(1, 0):
+            pass
+        if self._total is None:
             raise ObserveError("index-no-ranges", url=without_secrets(self._url))
-        return int(total)
+        return self._total
 
     def _unreachable(self, cause: str) -> ObserveError:
         return ObserveError("index-unreachable", url=without_secrets(self._url), cause=cause)

@@ -121,7 +121,7 @@ def _read(
 
 def _scan_folder(wish: ScanWish, root: Path, on_bytes: OnBytes | None, on_total: OnTotal | None) -> Subject:
     """Every file below that can hold code."""
-    next(os.scandir(root), None)  # a folder that may not be looked into is no empty folder
+    os.scandir(root).close()  # a folder that may not be looked into is no empty folder
     libraries: list[Library] = []
     compilers: list[Compiler] = []
     unreadable: list[tuple[str, Text]] = []

@@ -48,6 +48,8 @@ class Manners:
     """``user:password`` that every request must carry."""
     halt_after: int | None = None
     """Send so many bytes of every answer of more than 1 kB, then nothing until the server is closed."""
+    halt_pages: bool = False
+    """Answer no page of the index."""
     asked: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -97,6 +99,11 @@ class _Handler(BaseHTTPRequestHandler):
         wanted = "Basic " + base64.b64encode(manners.login.encode()).decode()
         if manners.login and not path.startswith("/elsewhere/") and self.headers.get("Authorization") != wanted:
             return self._send(401, b"", {"WWW-Authenticate": "Basic"})
+        if path.startswith("/simple/") and manners.halt_pages:
+            index.halted.set()
+            index.closing.wait()
+            self.close_connection = True
+            return None
         if path.startswith("/simple/"):
             return self._page(index, path.split("/")[2])
         file = index.folder / path.rpartition("/")[2]

@@ -208,7 +208,9 @@ def parse_size(text: str) -> int:
     return round(float(match[1]) * _UNITS[match[2].lower()])
 
 
-def _exemption(row: dict[str, Any], where: str) -> Exemption:
-    if not isinstance(row, dict) or not row.get("library") or not row.get("reason"):
+def _exemption(row: Any, where: str) -> Exemption:
+    """A misspelt key would excuse more than was meant."""
+    known = isinstance(row, dict) and row.keys() <= {"library", "lacks", "reason"}
+    if not known or not row.get("library") or not row.get("reason"):
         raise UsageError("policy-exception", where=where)
     return Exemption(str(row["library"]), parse_capabilities(row.get("lacks", ()), where), str(row["reason"]))

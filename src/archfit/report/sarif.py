@@ -38,7 +38,7 @@ def sarif_document(audits: Sequence[Audit], failures: Sequence[tuple[str, str]],
     run = {
         "tool": {"driver": driver},
         "invocations": [{"executionSuccessful": not failures, "toolExecutionNotifications": _notes(failures)}],
-        "artifacts": [{"location": {"uri": _uri(audit.subject)}} for audit in audits],
+        "artifacts": [{"location": {"uri": uri}} for uri in dict.fromkeys(_uri(audit.subject) for audit in audits)],
         "results": results,
     }
     return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}

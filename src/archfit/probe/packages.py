@@ -195,10 +195,8 @@ def _read_all(
                 continue
             seen.add((status.st_dev, status.st_ino))
             _read(path, name, found.setdefault(owner, _Found(owner, "", (), ())), deep=deep)
-        except FormatError as error:
-            unreadable.append((name, Text(error.key, {k: str(v) for k, v in error.values.items()})))
-        except OSError as error:
-            unreadable.append((name, Text("plain", {"text": error.strerror or str(error)})))
+        except (FormatError, OSError) as error:
+            unreadable.append((name, Text.why(error)))
     return unreadable
 
 

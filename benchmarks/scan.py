@@ -3,12 +3,14 @@
 
 usage: python benchmarks/scan.py [ENVIRONMENT ...] [--cuobjdump FILE] [--wheels FILE ...] [--runs 9]
 
-Every figure is a process of its own, one after the other in turns, so that a busy machine is unfair to all alike: median (least
-to most) of the time of the work without the start of Python, and the largest resident memory of the process. *Floor* is a Python
-program that opens the same files and reads the pages our reader read, 4096 bytes each, once, from a list made beforehand; nothing
-is parsed. *Inflate* is ISA-L inflating the same members of a wheel and dropping the bytes.
+Every figure is a process of its own, all in turns, so that a busy machine is unfair to all alike: median (least to most) of the
+time of the work without the start of Python, and the largest resident memory of the process.
 
-Cold means that the kernel forgot the files: all caches dropped if we are root, else POSIX_FADV_DONTNEED for each file.
+*Floor* is a Python program that opens the same files and reads the pages our reader read, 4096 bytes each, from a list made
+beforehand, and parses nothing: each page once, or once for each header as any reader must that follows them. *Inflate* is ISA-L
+inflating the same members of a wheel and dropping the bytes.
+
+Cold means that the kernel forgot the files: all caches dropped if we may, else POSIX_FADV_DONTNEED for each file.
 """
 
 from __future__ import annotations

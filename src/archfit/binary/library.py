@@ -5,14 +5,15 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
 from archfit.binary import ar, elf, pe
 from archfit.binary.cubin import looks_like_ptx, parse_cubin, read_ptx
-from archfit.binary.fatbin import CONTAINER_START, Codes, Numbers
+from archfit.binary.fatbin import CONTAINER_START, Codes, Numbers, Place
 from archfit.binary.source import Read, Section, open_file, part_of, read_exactly
-from archfit.binary.walk import Place, walk_packed, walk_scattered
+from archfit.binary.walk import walk_packed, walk_scattered
 from archfit.errors import FormatError
 from archfit.model import CodeObject, Container, FileFormat, Library, Text
 
@@ -25,12 +26,13 @@ Part = tuple[str, bool, Iterable[Place]]
 # Sections that hold containers and nothing else. Linkers of Windows cut names at eight characters.
 _PACKED = frozenset({".nv_fatbin", ".nv_fatb", "__nv_relfatbin", "__nv_rel"})
 _WRAPPERS = frozenset({".nvFatBinSegment", ".nvFatBi"})
-_WRAPPER, _WRAPPER_MAGIC = struct.Struct("<IIQQ"), 0x466243B1
+_WRAPPER, _WRAPPER_MAGIC = struct.Struct("<I4xQ8x"), 0x466243B1
 
 # Sections that compilers fill and that can hold no code for a GPU.
 _NEVER = (
     ".eh_frame", ".gcc_except_table", ".rela.", ".rel.", ".dyn", ".gnu.", ".hash", ".note", ".interp", ".init", ".fini",
-    ".got", ".plt", ".tm_clone", ".jcr", ".nvFatBi", "__nv_module_id", "__nv_mod", ".reloc", ".pdata", ".rsrc", ".relro_padding",
+    ".got", ".plt", ".tm_clone", ".jcr", ".nvFatBi", "__nv_module_id", "__nv_mod", ".reloc", ".pdata", ".rsrc",
+    ".relro_padding",
 )  # fmt: skip
 _START_BYTES = 4096
 
@@ -62,7 +64,7 @@ def parse_library(read: Read, name: str, size_bytes: int, *, search: Search = "a
         return Reading(name, size_bytes, search).image(read, "pe")
     if not start.startswith(elf.MAGIC) and looks_like_ptx(start):
         return _single(name, size_bytes, read_ptx(read, size_bytes), "ptx")
-    if elf.machine_of(elf.parse_ident(read)) == elf.MACHINE_CUDA:
+    if start.startswith(elf.MAGIC) and elf.machine_of(start) == elf.MACHINE_CUDA:
         return _single(name, size_bytes, parse_cubin(read).code, "cubin")
     return Reading(name, size_bytes, search).image(read, "elf")
 
@@ -129,7 +131,7 @@ class Reading:
         """Equal containers counted, in the order they were found."""
         counts: dict[tuple[str, bool], Counter[Numbers]] = {}
         for section, registered, places in parts:
-            counts.setdefault((section, registered), Counter()).update(numbers for _, _, numbers in places)
+            counts.setdefault((section, registered), Counter()).update([numbers for _, _, numbers in places])
         containers = tuple(
             Container(self.codes.named(numbers), registered, count, section)
             for (section, registered), counter in counts.items()
@@ -173,20 +175,20 @@ class Reading:
             places = walk(section)
             if section.name.startswith(".nv") and referenced is not None:
                 listed = list(places)
-                yield section.name, True, (place for place in listed if place[0] in referenced)
-                yield section.name, False, (place for place in listed if place[0] not in referenced)
+                strays = [place for place in listed if place[0] not in referenced]
+                yield section.name, True, [p for p in listed if p[0] in referenced] if strays else listed
+                yield section.name, False, strays
             else:
                 yield section.name, section.name.startswith(".nv"), places
 
     def _searched(self, sections: tuple[Section, ...]) -> list[Section]:
         """Sections that may hold containers among other data, in file order."""
+        named = sections if self.search == "all" else [s for s in sections if s.name in self.search]
         worth = [
             s
-            for s in sections
+            for s in named
             if s.size and s.loaded and not s.executable and s.name not in _PACKED and not s.name.startswith(_NEVER)
         ]
-        if self.search != "all":
-            worth = [s for s in worth if s.name in self.search]
         for section in worth:
             self._refuse_cut(section)
         return sorted(worth, key=lambda s: s.offset)
@@ -194,9 +196,7 @@ class Reading:
     def _refuse_cut(self, section: Section) -> None:
         if section.end > self.size_bytes:
             found = max(0, self.size_bytes - section.offset)
-            raise FormatError(
-                "file-cut", what=section.name, offset=section.offset, expected=section.size, found=found
-            )
+            raise FormatError("file-cut", what=section.name, offset=section.offset, expected=section.size, found=found)
 
     def _members(self, read: Read) -> Iterator[Part]:
         for _, start, size in ar.walk_members(read, self.size_bytes):
@@ -208,9 +208,11 @@ class Reading:
                 yield from self.parts(member, pe.parse_object_sections(member))
 
     def _odd(self, containers: tuple[Container, ...]) -> tuple[Text, ...]:
-        unknown = Counter(
-            code.number for c in containers for code in c.objects for _ in range(c.count) if code.kind == "unknown"
-        )
+        unknown: Counter[int] = Counter()
+        for container in containers:
+            for code in container.objects:
+                if code.kind == "unknown":
+                    unknown[code.number] += container.count
         odd = [Text("unknown-kind", {"kind": hex(k), "count": str(n)}) for k, n in sorted(unknown.items())]
         for error in self.damaged[:3]:
             values = {"offset": str(error.values["offset"]), "count": str(len(self.damaged))}
@@ -220,7 +222,7 @@ class Reading:
 
 def _refuse_overlaps(sections: list[Section]) -> None:
     ordered = sorted(sections, key=lambda s: s.offset)
-    for before, after in zip(ordered, ordered[1:], strict=False):
+    for before, after in pairwise(ordered):
         if before.end > after.offset:
             raise FormatError("sections-overlap", offset=after.offset, found=after.offset, expected=before.end)
 
@@ -230,11 +232,13 @@ def _referenced(read: Read, sections: tuple[Section, ...], packed: list[Section]
 
     None where wrappers tell nothing: there are none, or (in object files) their addresses are not filled in yet.
     """
+    if not packed:
+        return None
     addresses = [
         address
         for section in sections
         if section.name in _WRAPPERS and section.size
-        for magic, _, address, _ in _WRAPPER.iter_unpack(_whole_wrappers(read, section))
+        for magic, address in _WRAPPER.iter_unpack(_whole_wrappers(read, section))
         if magic == _WRAPPER_MAGIC
     ]
     offsets = {

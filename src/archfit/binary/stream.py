@@ -6,10 +6,10 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 
 from archfit.binary import elf, pe
-from archfit.binary.fatbin import Codes
+from archfit.binary.fatbin import Place
 from archfit.binary.library import Part, Reading, parse_library, sections_of
 from archfit.binary.source import Read, Section, reader_of
-from archfit.binary.walk import OVERLAP, Place, first_code, walk_scattered
+from archfit.binary.walk import OVERLAP, first_code, walk_scattered
 from archfit.errors import FormatError
 from archfit.model import FileFormat, Library
 

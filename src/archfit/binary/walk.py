@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 from archfit.binary import elf
 from archfit.binary.cubin import parse_cubin
-from archfit.binary.fatbin import CONTAINER_START, HEAD_BYTES, Codes, Numbers, parse_fatbin
+from archfit.binary.fatbin import CONTAINER_START, Codes, Place, parse_fatbin, walk_containers
 from archfit.binary.search import find
 from archfit.binary.source import Read, read_exactly, reader_of
 from archfit.errors import FormatError
-
-Place = tuple[int, int, Numbers]
-"""Where a container begins, the offset behind it, both in bytes, and the numbers of its code objects."""
 
 FindCode = Callable[[int, int], tuple[int, bool]]
 """``find_code(position, end)``: offset of the next container or cubin, or `end`; True for a cubin."""
@@ -33,13 +30,10 @@ def walk_packed(read: Read, start: int, end: int, codes: Codes) -> Iterator[Plac
     """
     position = start
     while position < end:
-        head = read(HEAD_BYTES, position)
-        if not head.startswith(CONTAINER_START) and (filled := _skip_zeros(read, position, end)) != position:
-            position = filled
-            continue
-        numbers, behind = parse_fatbin(read, position, end, codes, head)
-        yield position, behind, numbers
-        position = behind + -(behind - start) % 8
+        stopped = yield from walk_containers(read, position, end, codes)
+        position = _skip_zeros(read, stopped, end)
+        if position == stopped < end:
+            parse_fatbin(read, position, end, codes)  # says what is wrong
 
 
 def walk_scattered(
@@ -58,28 +52,15 @@ def walk_scattered(
     find_code = find_code or (lambda position, end: _find_code(read, position, end))
     position = start
     while position < end:
-        head = read(HEAD_BYTES, position)
-        if not head.startswith(CONTAINER_START):  # the next one mostly stands where the last one ended
-            position, is_cubin = find_code(position, end)
-            if position >= end:
-                return
-            if is_cubin:
-                position = yield from _walk_cubin(read, position, end, codes, damaged)
-                continue
-            head = read(HEAD_BYTES, position)
-        try:
-            numbers, behind = parse_fatbin(read, position, end, codes, head)
-        except FormatError as error:
-            damaged.append(error)
-            position += len(CONTAINER_START)
-            continue
-        yield position, behind, numbers
-        position = behind
+        stopped = yield from walk_containers(read, position, end, codes, damaged)
+        position, is_cubin = find_code(stopped, end)
+        if is_cubin:
+            position = yield from _walk_cubin(read, position, end, codes, damaged)
 
 
 def _walk_cubin(
     read: Read, offset: int, end: int, codes: Codes, damaged: list[FormatError]
-) -> Iterator[Place]:
+) -> Generator[Place, None, int]:
     """The cubin at `offset`, if there is one; returns where to go on."""
     size = _cubin_size(read, offset)
     if not 0 < size <= min(end - offset, _LARGEST_CUBIN_BYTES):
@@ -95,7 +76,7 @@ def _walk_cubin(
 
 
 def _cubin_size(read: Read, offset: int) -> int:
-    """Size in bytes of the cubin at `offset`: its headers of sections stand at its start or its end. 0 for other ELF files."""
+    """Size in bytes of the cubin at `offset`, whose section headers stand at its start or its end; 0 for other files."""
     ident = read(_IDENT_BYTES, offset)
     if len(ident) < _IDENT_BYTES or ident[7] not in _CUBIN_ABIS or elf.machine_of(ident) != elf.MACHINE_CUDA:
         return 0
@@ -122,7 +103,7 @@ def _skip_zeros(read: Read, position: int, end: int) -> int:
 
 
 def _find_code(read: Read, position: int, end: int) -> tuple[int, bool]:
-    """Offset of the next container or cubin, or `end`; True for a cubin. The search starts small: the next one is mostly near."""
+    """Offset of the next container or cubin, or `end`; True for a cubin. The search starts small: most are near."""
     size = 256
     while position < end:
         chunk = read(min(size, end - position), position)

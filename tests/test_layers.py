@@ -13,10 +13,11 @@ SRC = Path(__file__).parents[1] / "src" / "archfit"
 
 # From the top: each floor may import all floors below it.
 FLOORS = (
-    {"__main__", "cli", "demo", "flow", "session"},
+    {"__main__", "cli", "demo", "flow", "scanning", "session"},
     {"api"},
-    {"probe", "checks", "planner", "transaction", "verify", "report"},
-    {"binary", "catalog", "child"},
+    {"probe", "checks", "planner", "scan", "transaction", "verify", "report"},
+    {"binary", "catalog", "child", "uv"},
+    {"audit"},
     {"coverage"},
     {"model"},
     {"arch", "errors"},

@@ -8,12 +8,15 @@ import string
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from archfit.arch import Verdict
+from archfit.audit import RULES
 from archfit.checks import CHECKS, PRIMARY_ORDER
 from archfit.errors import ApplyError, ArchfitError
-from archfit.model import Proof, Status, Text
+from archfit.model import Proof, Status, SubjectKind, Text
 from archfit.report.messages import Messages, language_of
 
 ROOT = Path(__file__).parents[1]
@@ -104,6 +107,10 @@ FAMILIES = {
         *(f"status-{status.value}" for status in Status),
         *(f"step-{step}" for step in ("clone", "install", "verify", "exchange", "prove")),
         *(proof.value for proof in Proof),
+        *(f"scan-kind-{kind}" for kind in get_args(SubjectKind)),
+        *(f"scan-{verdict.value}" for verdict in Verdict if verdict is not Verdict.NO_GPU_CODE),
+        *(f"audit-{rule}" for rule in RULES),
+        *(f"audit-rule-{rule}" for rule in RULES),
     },
     "text": {"targets", "targets-sass", "targets-ptx"}
     | {f"build-{confidence}" for confidence in ("measured", "documented", "inferred")}
@@ -139,6 +146,10 @@ def test_chinese_is_chinese() -> None:
         "ui.record-gpu",
         "ui.requires-python",
         "hint.target-cut-off",
+        "hint.policy-empty",
+        "ui.scan-kind-wheel",
+        "ui.scan-ptx",
+        "ui.scan-sass",
     }
     worded = [key for key in EN if re.search("[a-z]{2}", re.sub(r"\{\w+\}", "", EN[key]), re.IGNORECASE)]
     assert {key for key in worded if not re.search("[\u4e00-\u9fff]", ZH[key])} == names

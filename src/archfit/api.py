@@ -14,9 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from archfit.arch import ComputeCapability, CudaVersion
+from archfit.audit import Audit, Policy
+from archfit.audit import audit as audit_subject
+from archfit.binary.kernels import kernels_of, readable
 from archfit.catalog import load_catalog
 from archfit.checks import diagnose
-from archfit.errors import ArchfitError, ObserveError, ProblemError, UsageError
+from archfit.coverage import lacking
+from archfit.errors import ArchfitError, FormatError, ObserveError, ProblemError, UsageError
 from archfit.model import (
     Diagnosis,
     Distribution,
@@ -30,14 +35,18 @@ from archfit.model import (
     Plan,
     Requires,
     Step,
+    Subject,
     Unknown,
     Unsolved,
     Verification,
 )
 from archfit.planner import PlanWish, plan, plan_from_document
 from archfit.probe import Wish, observe
-from archfit.probe.choose import Choice, choose_target, expand
-from archfit.probe.observe import observe_interpreter, parse_driver, parse_gpus
+from archfit.probe.choose import Choice, choose_target, expand, is_environment
+from archfit.probe.observe import observe_code, observe_interpreter, parse_driver, parse_gpus
+from archfit.probe.packages import observe_packages
+from archfit.scan import ScanWish
+from archfit.scan import scan as scan_files
 from archfit.transaction import Change, Journal, apply, read_history, refuse_unfit, roll_back, unfinished
 from archfit.transaction.installer import Lock, cache_folder, create_environment, find_python, install, resolve
 from archfit.verify import LEVELS, verify
@@ -47,15 +56,19 @@ __all__ = [
     "PlanWish",
     "Prepared",
     "Receipt",
+    "ScanWish",
     "Wish",
+    "audit",
     "cache_folder",
     "cost_of",
     "create_environment",
+    "devices_of",
     "doctor",
     "environment_root",
     "find_interpreter",
     "history",
     "imagine",
+    "kernels_lacking",
     "load_plan",
     "make_plan",
     "parse_gpus",
@@ -63,6 +76,7 @@ __all__ = [
     "price",
     "prove",
     "rollback",
+    "scan",
     "upgrade",
 ]
 
@@ -71,6 +85,7 @@ __all__ = [
 _UNPACKED_PER_WHEEL_BYTE = 1.72
 
 OnRead = Callable[[int, int], None]
+OnCount = Callable[[int], None]
 OnStep = Callable[[str], None]
 OnProbe = Callable[[str, int, int], None]
 
@@ -135,6 +150,71 @@ def imagine(interpreter: Interpreter, versions: Mapping[str, str], gpus: tuple[s
         driver=Known(parse_driver(driver, catalog), "--driver"),
     )
     return diagnose(environment, catalog)
+
+
+def scan(wish: ScanWish, on_bytes: OnCount | None = None, on_total: OnCount | None = None) -> Subject:
+    """What code is inside a file, a wheel, a folder, an environment or a requirement.
+
+    `on_total` is told how many bytes there are to read, `on_bytes` how many were read since the last time.
+
+    Raises:
+        UsageError: there is no such file, and it is no requirement.
+        FormatError, OSError: the one file that was asked for cannot be read.
+        ObserveError: the package index cannot be reached, or has no such wheel.
+    """
+    path = expand(wish.name)
+    if is_environment(path):
+        installed, cuda = observe_code(wish.name, _counted(on_bytes, on_total), deep=wish.deep)
+    elif path.is_dir() and next(path.glob("*.dist-info"), None):
+        installed, cuda = observe_packages((path,), _counted(on_bytes, on_total), deep=wish.deep), None
+    else:
+        return scan_files(wish, on_bytes, on_total)
+    return Subject(wish.name, "environment", installed.distributions, installed.unreadable, cuda=cuda)
+
+
+def _counted(on_bytes: OnCount | None, on_total: OnCount | None) -> OnRead:
+    """Progress of an environment counts files."""
+    last = [0]
+
+    def on_read(done: int, total: int) -> None:
+        if done == 0 and on_total:
+            on_total(total)
+        if on_bytes and done > last[0]:
+            on_bytes(done - last[0])
+            last[0] = done
+
+    return on_read
+
+
+def devices_of(specs: Sequence[str]) -> tuple[ComputeCapability, ...]:
+    """The compute capabilities that are meant by ``RTX 5090``, ``sm_120`` or ``12.0``; all that are known for none.
+
+    Raises:
+        UsageError: no such GPU.
+    """
+    catalog = load_catalog()
+    named = [gpu.capability for spec in specs for gpu in parse_gpus(spec, catalog)]
+    return tuple(dict.fromkeys(named)) or tuple(sorted(catalog.generations))
+
+
+def kernels_lacking(
+    path: Path, library: Library, devices: Sequence[ComputeCapability], cuda: CudaVersion | None
+) -> list[str]:
+    """Readable names of the kernels in the containers of a library on disk that have nothing for one of `devices`."""
+    wanted = frozenset(c.objects for device in devices for c in lacking(library, device, cuda))
+    if not wanted:
+        return []
+    try:
+        return list(dict.fromkeys(readable(name) for _, name in kernels_of(path, wanted)))
+    except (FormatError, OSError):
+        return []  # a name is a help, not a verdict
+
+
+def audit(subject: Subject, policy: Policy) -> Audit:
+    """Hold what was scanned against a policy; the size that counts is that of the file, where there is one on this disk."""
+    path = Path(subject.name)
+    size_bytes = path.stat().st_size if path.is_file() else None
+    return audit_subject(subject, policy, load_catalog().loading_of, size_bytes)
 
 
 def make_plan(diagnosis: Diagnosis, wish: PlanWish) -> Plan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -14,10 +14,15 @@ from cyclopts import App, Parameter
 from packaging.utils import canonicalize_name
 
 from archfit import __version__, api
+from archfit.audit import Policy, override, parse_capabilities, parse_size, read_policy
 from archfit.errors import ExitCode, UsageError
 from archfit.flow import announce, diagnose, perform_upgrade, say_done, upgrade_document
 from archfit.model import Diagnosis, History, Proof, Status, Verification
-from archfit.report import json_v1, record
+from archfit.report import json_v1, record, scan_v1
+from archfit.report.audit_v1 import audit_document, show_audits
+from archfit.report.sarif import sarif_document
+from archfit.report.scan_screen import show_subject
+from archfit.scanning import code_of, kernels_lacking, scan_all
 from archfit.session import Session, error_door
 
 EXIT_CODES = (
@@ -62,6 +67,11 @@ Choice = Annotated[Strategy, Parameter(help="nearest: fewest changes; latest: th
 Level = Annotated[str, Parameter(help="How far to go: static (bytes), import (each package in its own child).")]
 
 
+GpuSpecs = Annotated[
+    tuple[str, ...], Parameter("--gpu", help='Only these GPUs: "RTX 5090", sm_120, 12.0. Repeatable. Default: all.')
+]
+
+
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
 class Pretend:
@@ -83,7 +93,8 @@ class Manner:
     output: Annotated[
         Path | None,
         Parameter(
-            ["--output", "-o"], help="Also write to this file; its suffix says how: .json, or .md for doctor and plan."
+            ["--output", "-o"],
+            help="Also write to this file; its suffix says how: .json, .md for doctor and plan, .sarif for audit.",
         ),
     ] = None
     verbose: Annotated[bool, Parameter(["--verbose", "-v"], help="More detail.")] = False
@@ -135,6 +146,111 @@ def doctor(target: Target = None, /, *, pretend: Pretend = HERE, manner: Manner 
             markdown=lambda: record.render_diagnosis(session.messages, diagnosis),
         )
         return int(_EXIT_CODES[diagnosis.status])
+
+
+@app.command
+def scan(
+    *subjects: Annotated[
+        str,
+        Parameter(
+            help="A library, cubin, PTX, archive, wheel, folder or environment; or a requirement such as torch==2.8.0, "
+            "read from the package index without installing it."
+        ),
+    ],
+    gpu: GpuSpecs = (),
+    python: Annotated[str | None, Parameter("--python", help="The Python that the wheel is for: 3.11.")] = None,
+    platform: Annotated[
+        str | None, Parameter(help="The platform that the wheel is for: linux-x86_64, linux-aarch64, windows-x86_64.")
+    ] = None,
+    deep: Annotated[bool, Parameter(help="Search every section of well-known libraries, too.")] = False,
+    no_cache: Annotated[bool, Parameter(help="Read wheels anew that were scanned before.")] = False,
+    manner: Manner = PLAIN,
+) -> int:
+    """Show what GPU code is inside, and what of it runs on which GPU.
+
+    ```
+    archfit scan libmine.so
+    archfit scan dist/*.whl --gpu 'RTX 5090' -v
+    archfit scan torch==2.8.0 --platform windows-x86_64 --python 3.12
+    archfit scan .venv --json
+    ```
+    """
+    session = manner.session()
+    with error_door(session):
+        manner.check_output(".json")
+        if not subjects:
+            raise UsageError("scan-nothing-named")
+        _platform(platform)
+        devices = api.devices_of(gpu)
+        wishes = [api.ScanWish(s, platform, _python_version(python), deep, not no_cache) for s in subjects]
+        found, failures = scan_all(session, wishes)
+        told = [(name, session.messages.error(error)) for name, error in failures]
+        verbose = manner.verbose
+
+        def show() -> None:
+            for number, subject in enumerate(found):
+                session.screen.out.print() if number else None
+                kernels = kernels_lacking(subject, devices) if verbose else {}
+                show_subject(session.screen, subject, devices, verbose=verbose, kernels=kernels)
+
+        _answer(
+            session,
+            manner,
+            show=show,
+            document=lambda: scan_v1.scan_document(found, devices, told, session.messages, verbose=verbose),
+        )
+        for _, error in failures:
+            session.screen.error(error)
+        return int(code_of(found, failures))
+
+
+@app.command
+def audit(
+    *subjects: Annotated[str, Parameter(help="Wheels, libraries, folders, or requirements such as torch==2.8.0.")],
+    require: Annotated[
+        tuple[str, ...], Parameter(help="GPUs that must have code: 7.5,8.0,9.0,12.0. Repeatable.", negative=())
+    ] = (),
+    allow_jit: Annotated[bool, Parameter(help="PTX that the driver compiles at the first start is enough.")] = False,
+    max_size: Annotated[str | None, Parameter(help="Largest size of a file: 900MB.")] = None,
+    config: Annotated[
+        Path | None,
+        Parameter(help="A pyproject.toml with [tool.archfit.audit]. Default: the one in this folder, if there is one."),
+    ] = None,
+    python: Annotated[str | None, Parameter("--python", help="The Python that the wheel is for: 3.11.")] = None,
+    platform: Annotated[
+        str | None, Parameter(help="The platform that the wheel is for: linux-x86_64, linux-aarch64, windows-x86_64.")
+    ] = None,
+    manner: Manner = PLAIN,
+) -> int:
+    """Fail a release whose wheels lack code for a required GPU.
+
+    ```
+    archfit audit dist/*.whl --require 7.5,8.0,9.0,12.0
+    archfit audit dist/*.whl -o audit.sarif
+    archfit audit mypackage==1.2 --require 12.0 --allow-jit
+    ```
+    """
+    session = manner.session()
+    with error_door(session):
+        manner.check_output(".json", ".sarif")
+        if not subjects:
+            raise UsageError("scan-nothing-named")
+        _platform(platform)
+        policy = _policy(config, require, max_size, allow_jit=allow_jit)
+        wishes = [api.ScanWish(s, platform, _python_version(python), deep=True) for s in subjects]
+        found, failures = scan_all(session, wishes)
+        audits = [api.audit(subject, policy) for subject in found]
+        _answer(
+            session,
+            manner,
+            show=lambda: show_audits(session.screen, audits),
+            document=lambda: audit_document(audits, policy, session.messages),
+            more={".sarif": lambda: json_v1.dump(sarif_document(audits, session.messages))},
+        )
+        for _, error in failures:
+            session.screen.error(error)
+        failed = any(not a.passed for a in audits)
+        return int(ExitCode.PROBLEMS if failed else code_of(found, failures))
 
 
 @app.command
@@ -362,6 +478,7 @@ def _answer(
     show: Callable[[], None],
     document: Callable[[], json_v1.Document],
     markdown: Callable[[], str] | None = None,
+    more: Mapping[str, Callable[[], str]] | None = None,
 ) -> None:
     """To the screen or as one document, and into a file if one was named."""
     try:
@@ -374,6 +491,7 @@ def _answer(
         session.let_go()  # whoever read us has left; the answer, and so the exit code, stands
     if manner.output:
         renderers = {".json": lambda: json_v1.dump(document()), **({".md": markdown} if markdown else {})}
+        renderers |= more or {}
         session.write(manner.output, renderers)
 
 
@@ -395,6 +513,27 @@ def _highest(levels: str) -> str:
         if word not in api.LEVELS:
             raise UsageError("level-unknown", spec=word, known=", ".join(api.LEVELS))
     return max(named, key=api.LEVELS.index)
+
+
+def _python_version(text: str | None) -> str | None:
+    """``3.11`` or ``cp311`` as uv calls it."""
+    tag = _python_tag(text)
+    return f"{tag[2]}.{tag[3:].rstrip('t')}" if tag else None
+
+
+def _policy(config: Path | None, require: tuple[str, ...], max_size: str | None, *, allow_jit: bool) -> Policy:
+    """What the file and the command line ask for together; refuses a policy that asks for nothing."""
+    here = Path("pyproject.toml")
+    path = config or (here if here.is_file() else None)
+    policy = override(
+        read_policy(path) if path else Policy(),
+        parse_capabilities(require) if require else (),
+        parse_size(max_size) if max_size else None,
+        allow_jit=allow_jit,
+    )
+    if not policy.require and policy.max_bytes is None:
+        raise UsageError("policy-empty")
+    return policy
 
 
 def _python_tag(text: str | None) -> str | None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from archfit.arch import ComputeCapability, CudaVersion, Target, Verdict, judge_code
-from archfit.model import CodeObject, Container, Coverage, Library
+from archfit.model import CodeObject, Container, Coverage, Library, Subject
 
+_NOTHING = Coverage(Verdict.NO_GPU_CODE, {})
 _BEST_FIRST = (Verdict.NATIVE, Verdict.COMPATIBLE, Verdict.JIT)
 
 
@@ -59,7 +60,7 @@ def judge_library(
     """
     usable = [c for c in library.containers if can_launch(c)]
     if not usable:
-        return Coverage(Verdict.NO_GPU_CODE, {})
+        return _NOTHING
     judged = [(c, judge_container(c, device, toolkit)) for c in usable]
     counts = Counter[Verdict]()
     for container, verdict in judged:
@@ -79,11 +80,7 @@ def judge_container(container: Container, device: ComputeCapability, toolkit: Cu
 
 def lacking(library: Library, device: ComputeCapability, toolkit: CudaVersion | None = None) -> tuple[Container, ...]:
     """The containers with kernels of which none runs on `device`."""
-    return tuple(
-        c
-        for c in library.containers
-        if can_launch(c) and judge_container(c, device, toolkit) is Verdict.NONE
-    )
+    return tuple(c for c in library.containers if can_launch(c) and judge_container(c, device, toolkit) is Verdict.NONE)
 
 
 def targets_of(library: Library) -> tuple[str, ...]:
@@ -115,9 +112,7 @@ def _sorted(targets: Iterable[Target | None]) -> tuple[str, ...]:
     return tuple(str(t) for t in sorted(found, key=lambda t: (t.kind == "ptx", t.capability, t.suffix)))
 
 
-def _required(
-    judged: list[tuple[Container, Verdict]], device: ComputeCapability
-) -> list[tuple[Container, Verdict]]:
+def _required(judged: list[tuple[Container, Verdict]], device: ComputeCapability) -> list[tuple[Container, Verdict]]:
     """The containers that every GPU must find code in.
 
     Left out are containers that the library's own code picks from; those with nothing but `a` or `f` code, kernels for one
@@ -190,6 +185,8 @@ def judge_package(
     """
     judged = {
         lib.path: judge_library(lib, device, dispatched=_named(lib, loading.dispatched), toolkit=toolkit)
+        if lib.containers
+        else _NOTHING
         for lib in libraries
     }
     with_code = [
@@ -204,14 +201,32 @@ def judge_package(
     required = [lib for lib in chosen if not _excused(lib, loading, judged, device)] or chosen
     verdict = _combine([judged[lib.path].verdict for lib in required])
     decisive = {verdict} if verdict is not Verdict.PARTIAL else {Verdict.PARTIAL, Verdict.NONE}
-    return PackageCoverage(
-        verdict, tuple(lib.path for lib in required if judged[lib.path].verdict in decisive), judged
-    )
+    return PackageCoverage(verdict, tuple(lib.path for lib in required if judged[lib.path].verdict in decisive), judged)
 
 
-def _groups(
-    libraries: Sequence[Library], loading: Loading, cuda: CudaVersion | None
-) -> list[list[Library]]:
+def judge_subject(subject: Subject, device: ComputeCapability, loading_of: Callable[[str], Loading]) -> PackageCoverage:
+    """What everything that was scanned can do on `device`: of several packages, those decide that have code of their own."""
+    packages = [
+        judge_package(d.libraries, device, loading_of(d.name), cuda=subject.cuda, toolkit=subject.cuda)
+        for d in subject.distributions
+    ]
+    libraries = {path: coverage for package in packages for path, coverage in package.libraries.items()}
+    with_code = [
+        (package, distribution)
+        for package, distribution in zip(packages, subject.distributions, strict=True)
+        if package.verdict is not Verdict.NO_GPU_CODE
+    ]
+    own = [package for package, d in with_code if not d.name.startswith("nvidia-")]
+    deciding = own or [package for package, _ in with_code]
+    if not deciding:
+        return PackageCoverage(Verdict.NO_GPU_CODE, (), libraries)
+    verdict = _combine([package.verdict for package in deciding])
+    decisive = {verdict} if verdict is not Verdict.PARTIAL else {Verdict.PARTIAL, Verdict.NONE}
+    decided_by = tuple(path for package in deciding if package.verdict in decisive for path in package.decided_by)
+    return PackageCoverage(verdict, decided_by, libraries)
+
+
+def _groups(libraries: Sequence[Library], loading: Loading, cuda: CudaVersion | None) -> list[list[Library]]:
     """Libraries of which one is loaded stand together; all others each for itself."""
     groups: dict[str, list[tuple[Library, str, str]]] = {}
     for lib in libraries:
@@ -242,9 +257,7 @@ def _choose(group: Sequence[Library], judged: Mapping[str, Coverage]) -> Library
     return min(group, key=lambda lib: order.index(judged[lib.path].verdict))
 
 
-def _excused(
-    library: Library, loading: Loading, judged: Mapping[str, Coverage], device: ComputeCapability
-) -> bool:
+def _excused(library: Library, loading: Loading, judged: Mapping[str, Coverage], device: ComputeCapability) -> bool:
     """May this library lack the GPU, since it would not be asked on it?"""
     if judged[library.path].verdict is not Verdict.NONE:
         return False

@@ -154,6 +154,37 @@ class Coverage:
     ptx_isa: str | None = None
 
 
+SubjectKind = Literal["wheel", "library", "folder", "environment", "requirement"]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What was scanned, and the code in it: one distribution for a wheel or file, one for each package of an environment.
+
+    `name` is what was asked for, `file` what answered it (a wheel's name), `sha256` its hash where there is one; `cuda` is
+    the release of torch in it. `unreadable` are files with the reason; `cached` is True for an answer that was kept.
+    """
+
+    name: str
+    kind: SubjectKind
+    distributions: tuple[Distribution, ...]
+    unreadable: tuple[tuple[str, Text], ...] = ()
+    file: str = ""
+    sha256: str | None = None
+    cuda: CudaVersion | None = None
+    cached: bool = False
+
+    @property
+    def libraries(self) -> tuple[Library, ...]:
+        """All files in which GPU code was looked for."""
+        return tuple(lib for d in self.distributions for lib in d.libraries)
+
+    @property
+    def compilers(self) -> tuple[Compiler, ...]:
+        """All run-time compilers."""
+        return tuple(c for d in self.distributions for c in d.compilers)
+
+
 # --- the machine -----------------------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,18 @@ from types import FrameType
 from typing import TextIO, cast
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from archfit.errors import ArchfitError, ExitCode, Interrupted, UsageError
 from archfit.report.messages import Language, Messages, language_of
@@ -68,6 +79,19 @@ class Session:
             yield lambda done, total: progress.update(task, completed=done, total=total)
 
     @contextmanager
+    def reading(self) -> Iterator[Bars]:
+        """Bars for bytes that are read side by side: how many, how fast, how much longer."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self.talk, transient=True, disable=not self.talk.is_terminal) as progress:
+            yield Bars(progress)
+
+    @contextmanager
     def steps(self) -> Iterator[tuple[Callable[[str], None], Callable[[str, int, int], None]]]:
         """For a transaction: each step leaves a line with its time, and probes move a bar."""
         steps = _Steps(self)
@@ -82,6 +106,41 @@ class Session:
         return Progress(
             *columns, TimeElapsedColumn(), console=self.talk, transient=True, disable=not self.talk.is_terminal
         )
+
+
+class Bars:
+    """Several bars, one for each thing that is read."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def add(self, name: str) -> Bar:
+        """A bar that shows once it is known how much there is to read."""
+        label = name if len(name) <= _LABEL_COLUMNS else "…" + name[1 - _LABEL_COLUMNS :]
+        return Bar(self._progress, self._progress.add_task(escape(label), total=None, visible=False))
+
+
+class Bar:
+    """One bar; all numbers in bytes."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+
+    def begin(self, total: int) -> None:
+        """So much there is to read."""
+        self._progress.update(self._task, total=total, visible=True)
+
+    def advance(self, count: int) -> None:
+        """So much more was read."""
+        self._progress.advance(self._task, count)
+
+    def end(self) -> None:
+        """Everything was read; the bar goes."""
+        self._progress.update(self._task, visible=False)
+
+
+_LABEL_COLUMNS = 32
 
 
 class _Console(Console):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -11,52 +12,40 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archfit.arch import Target
-from archfit.binary.elf import Read, parse_sections
-from archfit.binary.fatbin import CONTAINER_START, parse_fatbin, walk_packed, walk_scattered
+from archfit.binary.elf import parse_sections
+from archfit.binary.fatbin import CONTAINER_START, Codes, parse_fatbin
+from archfit.binary.source import reader_of
+from archfit.binary.walk import Place, walk_packed, walk_scattered
 from archfit.errors import FormatError
 from archfit.model import CodeObject
+from forge import ARCH_SPECIFIC, FAMILY, PTX, ZSTD, concatenated, container, entry
 
 DATA = Path(__file__).parents[1] / "data"
-SASS, PTX, LTO, CONCATENATED = 0x02, 0x01, 0x08, 0x100
-ARCH_SPECIFIC, FAMILY, LZ4, ZSTD = 0x100000, 0x200000, 0x2000, 0x8000
-
-
-def reader(data: bytes) -> Read:
-    return lambda offset, size: data[offset : offset + size]
 
 
 def section(library: str, name: str = ".nv_fatbin") -> bytes:
     data = (DATA / library).read_bytes()
-    found = next(s for s in parse_sections(reader(data)) if s.name == name)
+    found = next(s for s in parse_sections(reader_of(data)) if s.name == name)
     return data[found.offset : found.offset + found.size]
 
 
-def entry(
-    kind: int = SASS, arch: int = 90, payload: int = 8192, flags: int = 0x11, version: tuple[int, int] = (1, 8)
-) -> bytes:
-    """An entry without extension: header, then `payload` bytes."""
-    header = (kind, 0x0101, 64, payload, 0, 0, version[1], version[0], arch, 0, 0, flags, 0, 0)
-    return struct.pack("<HHIQIIHHIIIQQQ", *header) + bytes(payload)
-
-
-def concatenated(*subheaders: bytes, count: int | None = None) -> bytes:
-    """An entry of kind 0x100: the sub-headers stand in its extension, 64 bytes of payload follow."""
-    extension = struct.pack("<II", len(subheaders) if count is None else count, 8) + b"".join(subheaders)
-    outer = (CONCATENATED, 0x0101, 64 + len(extension), 64, 60, 0x40, 1, 0, 0, 0, 0, ZSTD | 0x11, 0, 9000)
-    return struct.pack("<HHIQIIHHIIIQQQ", *outer) + extension + bytes(64)
-
-
-def container(*entries: bytes) -> bytes:
-    body = b"".join(entries)
-    return CONTAINER_START + struct.pack("<Q", len(body)) + body
-
-
 def parse(data: bytes) -> list[CodeObject]:
-    return list(parse_fatbin(reader(data), 0, len(data))[0])
+    codes = Codes()
+    return list(codes.named(parse_fatbin(reader_of(data), 0, len(data), codes)[0]))
 
 
 def walk(data: bytes) -> list[list[str]]:
-    return [[str(o.target) for o in objects] for objects in walk_packed(reader(data), 0, len(data))]
+    codes = Codes()
+    return targets(codes, walk_packed(reader_of(data), 0, len(data), codes))
+
+
+def search(data: bytes) -> list[list[str]]:
+    codes = Codes()
+    return targets(codes, walk_scattered(reader_of(data), 0, len(data), codes, []))
+
+
+def targets(codes: Codes, places: Iterable[Place]) -> list[list[str]]:
+    return [[str(code.target) for code in codes.named(numbers)] for _, _, numbers in places]
 
 
 # --- what the real tools make ----------------------------------------------------------------------------------------
@@ -64,8 +53,8 @@ def walk(data: bytes) -> list[list[str]]:
 
 def test_a_cubin_and_its_ptx() -> None:
     assert parse(section("libsm_90_compute_90.so")) == [
-        CodeObject("ptx", Target.parse("compute_90"), isa="9.0", compression="zstd", has_kernels=True),
-        CodeObject("sass", Target.parse("sm_90"), isa=None, compression=None, has_kernels=True),
+        CodeObject("ptx", Target.parse("compute_90"), isa="9.0", compression="zstd", has_kernels=True, number=1),
+        CodeObject("sass", Target.parse("sm_90"), isa=None, compression=None, has_kernels=True, number=2),
     ]
 
 
@@ -105,9 +94,9 @@ KINDS = [
     (0x01, "ptx", "compute_90"),
     (0x02, "sass", "sm_90"),
     (0x04, "sass", "sm_90"),
-    (0x08, "lto", "None"),
+    (0x08, "lto", "lto_90"),
     (0x10, "unknown", "None"),
-    (0x20, "unknown", "None"),
+    (0x20, "index", "None"),
     (0x40, "ptx", "compute_90"),
     (0x80, "tile", "None"),
     (0x200, "unknown", "None"),
@@ -117,7 +106,7 @@ KINDS = [
 @pytest.mark.parametrize(("number", "kind", "target"), KINDS)
 def test_kind(number: int, kind: str, target: str) -> None:
     (code,) = parse(container(entry(number)))
-    assert (code.kind, str(code.target)) == (kind, target)
+    assert (code.kind, str(code.target), code.number) == (kind, target, number)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +144,7 @@ def test_concatenated_entries_keep_their_suffix(flag: int) -> None:
 
 
 def test_an_empty_container_holds_nothing() -> None:
-    assert parse_fatbin(reader(container()), 0, 16) == ((), 16)
+    assert parse_fatbin(reader_of(container()), 0, 16, Codes()) == ((), 16)
 
 
 def test_containers_are_aligned_to_8_with_zeros_between() -> None:
@@ -167,8 +156,7 @@ def test_containers_are_aligned_to_8_with_zeros_between() -> None:
 def test_scattered_containers_are_found_behind_any_other_data(gap: int) -> None:
     noise = b"\x50\xed\x55\xba" * (gap // 4) + b"x" * (gap % 4)
     data = noise + container(entry(arch=80)) + noise + container(entry(arch=90)) + noise
-    found = [[str(o.target) for o in objects] for objects in walk_scattered(reader(data), 0, len(data))]
-    assert found == [["sm_80"], ["sm_90"]]
+    assert search(data) == [["sm_80"], ["sm_90"]]
 
 
 # --- broken ----------------------------------------------------------------------------------------------------------
@@ -186,18 +174,24 @@ BROKEN = {
     "entry header cut by the end of the container": (container(entry(payload=64)[:63]), "file-cut", 16),
     "entry header smaller than 64": (GOOD[:20] + b"\x3f" + GOOD[21:], "fatbin-entry", 20),
     "second entry header of size 0": (GOOD[: SECOND + 4] + bytes(4) + GOOD[SECOND + 8 :], "fatbin-entry", SECOND + 4),
-    "payload longer than the container": (GOOD[: SECOND + 8] + b"\x48" + GOOD[SECOND + 9 :], "fatbin-length", 280),
+    "payload longer than the container": (
+        GOOD[: SECOND + 8] + b"\x48" + GOOD[SECOND + 9 :],
+        "fatbin-length",
+        SECOND + 8,
+    ),
     "payload of 2**64 bytes": (
         container(entry(payload=64)[:8] + b"\xff" * 8 + bytes(112)),
         "fatbin-length",
-        2**64 + 79,
+        24,
     ),
     "concatenated: more sub-headers than room": (
         container(concatenated(entry(payload=0), count=2)),
         "fatbin-entry",
         152,
     ),
-    "concatenated: extension cut": (container(concatenated()[:70] + bytes(2)), "fatbin-length", 152),
+    "concatenated: extension cut": (container(concatenated()[:70] + bytes(2)), "fatbin-length", 24),
+    "entry of another version": (GOOD[: SECOND + 2] + b"\2\1" + GOOD[SECOND + 4 :], "fatbin-version", SECOND + 2),
+    "entry header larger than any": (GOOD[:20] + struct.pack("<I", 1 << 25) + GOOD[24:], "fatbin-entry", 20),
 }
 
 
@@ -207,6 +201,15 @@ def test_a_broken_fatbin_says_what_and_where(name: str) -> None:
     with pytest.raises(FormatError) as error:
         parse(data)
     assert (error.value.key, error.value.values["offset"]) == (key, offset)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"), [("payload longer than the container", 280), ("payload of 2**64 bytes", 2**64 + 79)]
+)
+def test_a_length_says_where_it_leads(name: str, found: int) -> None:
+    with pytest.raises(FormatError) as error:
+        parse(BROKEN[name][0])
+    assert error.value.values["found"] == found
 
 
 def test_other_data_between_packed_containers_is_an_error_with_its_offset() -> None:
@@ -247,9 +250,9 @@ def test_any_bytes_after_a_container_start_are_read_or_refused(noise: bytes) -> 
 
 def _read_or_refuse(data: bytes) -> None:
     offsets: list[object] = []
-    for found in (walk_packed, walk_scattered):
+    for found in (walk, search):
         try:
-            list(found(reader(data), 0, len(data)))
+            found(data)
         except FormatError as error:
             offsets.append(error.values["offset"])
     assert [offset for offset in offsets if not isinstance(offset, int)] == []

@@ -13,23 +13,25 @@ from hypothesis import strategies as st
 from archfit.binary.library import read_library
 from archfit.errors import ExitCode, FormatError
 from archfit.model import CodeObject, Container, Library
+from forge import altered
 
 DATA = Path(__file__).parents[1] / "data"
 EVERY_13 = "sm_75 sm_80 sm_86 sm_89 sm_90 sm_90a sm_100 sm_103 sm_110 sm_120 sm_120a sm_121"
 EVERY_12 = "sm_50 sm_60 sm_70 sm_75 sm_80 sm_86 sm_89 sm_90"
 
-# file -> containers: how many of this kind, registered with the CUDA runtime or not, code objects in file order
+# file -> containers: how many of this kind, registered with the CUDA runtime or not, the section unless it is .nv_fatbin,
+# code objects in file order
 FIXTURES: dict[str, list[str]] = {
     "libcompute_75.so": ["1 registered: compute_75/9.0"],
     "libcompute_90.so": ["1 registered: compute_90/9.0"],
     "libcompute_120.so": ["1 registered: compute_120/9.0"],
     "libconcatenated.so": ["1 registered: compute_80/9.0 sm_80 sm_90 sm_100 sm_120 sm_120a"],
     "libconcatenated_named.so": ["1 registered: compute_80/9.0 sm_80 sm_90 sm_100 sm_120 sm_120a"],
-    "libembedded.so": ["1 own: sm_90", "1 own: lto", "1 own: sm_120"],
+    "libembedded.so": ["1 own .lrodata: sm_90", "1 own .lrodata: lto_90", "1 own .lrodata: sm_120"],
     "libempty.so": [f"1 registered: {EVERY_13}"],
     "libempty_12_4.so": [f"1 registered: {EVERY_12}"],
     "libempty_unit.so": ["1 registered: sm_120", "1 registered: sm_75 compute_75/9.0"],
-    "liblinked.so": ["1 registered: sm_80 sm_120"],
+    "liblinked.so": [*["1 relocatable __nv_relfatbin: sm_80 sm_120"] * 2, "1 registered: sm_80 sm_120"],
     "liblz4.so": ["1 registered: compute_80/8.4 sm_70 sm_80"],
     "libno_gpu.so": [],
     "libextension.so": [],
@@ -54,16 +56,63 @@ FIXTURES: dict[str, list[str]] = {
     "libtiny_12_4.so": [f"1 registered: {EVERY_12}"],
     "libtorch_2_4_1.so": ["2 registered: sm_50 sm_60 sm_70 sm_75 sm_80 sm_86 sm_90"],
     "libzstd.so": ["1 registered: compute_80/9.0 sm_80 sm_120"],
+    "libaarch64.so": ["1 registered: sm_90", "1 own: sm_90 sm_120a compute_90a/9.0"],
+    "libdebug.so": ["1 registered: sm_90 debug"],
+    "libhidden.so": [
+        "1 own .rodata: sm_90",
+        "1 own .rodata: sm_120a",
+        "1 own .cask_resource: sm_90 sm_120a compute_90a/9.0",
+        "1 own .data: sm_120",
+    ],
+    "librelocatable_ptx.so": [*["1 relocatable __nv_relfatbin: compute_80/9.0 sm_80"] * 2, "1 registered: sm_80"],
+    "libunreferenced.so": ["1 registered: sm_90", "1 own: sm_120"],
+    "libstripped.so": ["1 own PT_LOAD: sm_90", "1 own PT_LOAD: sm_120"],
+    "code.dll": ["1 registered .nv_fatb: sm_90", "1 own .nv_fatb: sm_120"],
+    "long_names.dll": ["1 registered: sm_90", "1 own: sm_120"],
+    "code.obj": ["1 registered .nv_fatb: sm_90", "1 registered .nv_fatb: sm_120"],
+    "code.lib": [
+        "1 registered .nv_fatb: sm_90",
+        "1 registered .nv_fatb: sm_120",
+        "1 registered .nv_fatb: sm_90 sm_120a compute_90a/9.0",
+    ],
+    "merged.o": ["1 registered: sm_80 sm_120", "1 registered: sm_80"],
+    "libstatic.a": ["1 registered: sm_80 sm_120", "1 registered: sm_80", "1 registered: sm_80"],
+    "scale_90.cubin": ["1 own file: sm_90"],
+    "scale_90a.cubin": ["1 own file: sm_90a"],
+    "scale_100f.cubin": ["1 own file: sm_100f"],
+    "scale_120a.cubin": ["1 own file: sm_120a"],
+    "scale_80_12_4.cubin": ["1 own file: sm_80"],
+    "scale_90a_12_4.cubin": ["1 own file: sm_90a"],
+    "scale_75.ptx": ["1 own file: compute_75/9.0"],
+    "scale_90a.ptx": ["1 own file: compute_90a/9.0"],
+    "several.fatbin": ["1 own file: sm_90 sm_120a compute_90a/9.0"],
+    "lto.fatbin": ["1 own file: lto_90"],
+    "lto_and_sass.fatbin": ["1 own file: lto_90 sm_120"],
+}
+FORMATS = {".so": "elf", ".o": "elf", ".dll": "pe", ".obj": "pe", ".lib": "archive", ".a": "archive"}
+NEEDED = {
+    "code.dll": ("KERNEL32.dll", "USER32.dll"),
+    "long_names.dll": ("KERNEL32.dll", "USER32.dll"),
+    "libno_gpu.so": ("libm.so.6", "libc.so.6"),
+    "libsecond.so": ("libextension.so", "libtorch_cpu.so", "libc.so.6"),
+    "libaarch64.so": (),
+    "libstripped.so": (),
+    "libstatic.a": (),
 }
 
 
+WINDOWS = (DATA / "code.dll").read_bytes()
+
+
 def render_container(container: Container) -> str:
-    owner = "registered" if container.registered else "own"
-    return f"{container.count} {owner}: " + " ".join(map(render_object, container.objects))
+    owner = "registered" if container.registered else "relocatable" if container.relocatable else "own"
+    place = "" if container.section == ".nv_fatbin" else f" {container.section}"
+    return f"{container.count} {owner}{place}: " + " ".join(map(render_object, container.objects))
 
 
 def render_object(code: CodeObject) -> str:
-    return f"{code.target}/{code.isa}" if code.isa else str(code.target or code.kind)
+    name = f"{code.target}/{code.isa}" if code.isa else str(code.target or code.kind)
+    return f"{name} debug" if code.debug else name
 
 
 @pytest.mark.parametrize("name", FIXTURES)
@@ -71,8 +120,31 @@ def test_containers_of(name: str) -> None:
     assert [render_container(c) for c in read_library(DATA / name).containers] == FIXTURES[name]
 
 
+@pytest.mark.parametrize("name", FIXTURES)
+def test_format_and_nothing_odd(name: str) -> None:
+    read = read_library(DATA / name)
+    suffix = Path(name).suffix
+    assert (read.format, read.odd) == (FORMATS.get(suffix, suffix[1:]), ())
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_needed_of(name: str) -> None:
+    assert read_library(DATA / name).needed == NEEDED[name]
+
+
+def test_only_named_sections_are_searched_where_asked() -> None:
+    searched = read_library(DATA / "libhidden.so", search={".cask_resource"})
+    assert [c.section for c in searched.containers] == [".cask_resource"]
+
+
 def test_every_fixture_is_listed_here() -> None:
-    assert {path.name for path in DATA.glob("*.so")} == set(FIXTURES)
+    sources = {".cu", ".sh", ".md"}
+    assert {path.name for path in DATA.iterdir() if path.suffix not in sources} == set(FIXTURES)
+
+
+@pytest.mark.parametrize("name", FIXTURES)
+def test_every_fixture_is_small(name: str) -> None:
+    assert (DATA / name).stat().st_size < 60_000
 
 
 def test_a_library_without_gpu_code() -> None:
@@ -98,13 +170,14 @@ def test_the_name_is_the_path_unless_told() -> None:
         b"GROUP ( libtbb.so.12 )\n",
         b"/* GNU ld script */\n",
         b"\x7fELF\x01\x01" + bytes(200),
+        altered(WINDOWS, int.from_bytes(WINDOWS[60:64], "little") + 24, b"\x0b\x01"),
     ],
 )
 def test_a_linker_script_and_a_32_bit_library_hold_nothing(tmp_path: Path, data: bytes) -> None:
     """They are whole, and no loader of this machine would take GPU code from them."""
     path = tmp_path / "libcudart.so"
     path.write_bytes(data)
-    assert read_library(path, "libcudart.so") == Library("libcudart.so", len(data), (), ())
+    assert read_library(path, "libcudart.so") == Library("libcudart.so", len(data), (), (), "script")
 
 
 def test_what_is_no_library_is_a_format_error(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_what_only_starts_like_a_container_is_told_once_and_passed_over(gap: int
     broken = CONTAINER_START + struct.pack("<Q", 1 << 40)
     found, damaged = scattered(container(80) + bytes(gap) + broken + container(90))
     assert found == [(0, "sm_80"), (104 + gap, "sm_90")]
-    assert [(e.key, e.values["offset"]) for e in damaged] == [("fatbin-length", 96 + gap)]
+    assert [(e.key, e.values["offset"]) for e in damaged] == [("fatbin-length", 88 + gap)]
 
 
 @pytest.mark.parametrize("gap", [0, 8, 24])

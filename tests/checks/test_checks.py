@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 import archfit.checks
-from archfit.arch import CudaVersion
+from archfit.arch import CudaVersion, Target
 from archfit.catalog import Catalog
 from archfit.checks import CHECKS, PRIMARY_ORDER, diagnose
 from archfit.model import (
+    Compiler,
     Distribution,
     Environment,
     Fact,
@@ -628,7 +629,9 @@ def test_a_crash_is_an_outcome_and_hides_nothing(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(archfit.checks, "CHECKS", checks)
     cublas = Distribution("nvidia-cublas-cu12", "12.1.3.1")
     asking = replace(torch(), requires=("nvidia-cublas-cu12==12.1.3.1",))
-    diagnosis = diagnose(world(asking, cublas, on="H200", release="580.65.06"), CATALOG)
+    ptxas = Compiler("triton/bin/ptxas", "ptxas", CudaVersion(12, 4), (Target.parse("compute_90"),))
+    triton = Distribution("triton", "3.0.0", compilers=(ptxas,))
+    diagnosis = diagnose(world(asking, cublas, triton, on="H200", release="580.65.06"), CATALOG)
     crashed = Outcome(name, State.CRASHED, (), Text("crashed", {"cause": "RuntimeError: boom"}))
     assert [o for o in diagnosis.outcomes if o.state is State.CRASHED] == [crashed]
     assert {o.state for o in diagnosis.outcomes if o.check not in (name, "kernel-module")} == {State.PASSED}

@@ -3,7 +3,7 @@
 #
 # usage: tests/data/build.sh
 #
-# Needs nvcc 13.0, gcc, strip and pip. What nvcc 13.0 cannot make comes from two PyPI packages, put into a folder that
+# Needs nvcc 13.0, gcc, strip, pip, and Debian's gcc-mingw-w64-x86-64 and binutils-aarch64-linux-gnu. What nvcc 13.0 cannot make comes from two PyPI packages, put into a folder that
 # is deleted at the end: ptxas 12.4 (targets before 7.5) and fatbinary 13.5 (concatenated entries).
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -71,6 +71,17 @@ embed() {
         echo '.section .note.GNU-stack,"",@progbits'
     } | gcc -c -x assembler - -o "$work/$1.o"
 }
+
+# assembly of containers that the CUDA runtime registers: pack_registered SECTION WRAPPERS FILE...
+registered_code() {
+    local number=0 file
+    echo ".section $1"
+    for file in "${@:3}"; do printf '.balign 8\ncode%d: .incbin "%s"\n' "$number" "$file"; number=$((number + 1)); done
+    printf '.section %s\n.balign 8\n.4byte 0x466243B1, 1\n.8byte code0, 0\n' "$2"
+}
+
+# keep FILE...: fixtures that are no libraries
+keep() { for file in "$@"; do install -m 644 "$work/$file" "$data/$file"; done; }
 
 # one target each
 for target in 75 80 86 90 90a 100f 120 120a 121; do single "sm_$target" $(sass "$target"); done
@@ -164,3 +175,83 @@ for name in torch_old torch_new extension second; do
     strip --remove-section=.comment "$work/lib$name.so"
     install -m 644 "$work/lib$name.so" "$data/lib$name.so"
 done
+
+# files that are code objects themselves; compute_90a in two of them
+for target in 90 90a 100f 120a; do "$nvcc" -cubin -arch="sm_$target" scale.cu -o "$work/scale_$target.cubin"; done
+cubin12 80 scale
+cubin12 90a scale
+mv "$work/scale_80.cubin" "$work/scale_80_12_4.cubin"
+"$nvcc" -cubin -arch=sm_90a scale.cu -o "$work/scale_90a.cubin"
+"$ptxas12" -arch=sm_90a "$work/scale_90a.ptx" -o "$work/scale_90a_12_4.cubin"
+"$nvcc" -ptx -arch=compute_90a scale.cu -o "$work/scale_90a.ptx"
+"$nvcc" -ptx -arch=compute_75 scale.cu -o "$work/scale_75.ptx"
+"$nvcc" -fatbin $(sass 90 120a) $(ptx 90a) scale.cu -o "$work/several.fatbin"
+keep scale_{90,90a,100f,120a,80_12_4,90a_12_4}.cubin scale_{75,90a}.ptx several.fatbin lto.fatbin
+
+# code in every other place: read-only data (a container, a bare cubin), writable data, a section of its own
+embed in_rodata .rodata scale.cu "$work/scale.fatbin" tiny.cu "$work/scale_120a.cubin" tiny.cu
+embed in_data .data shift.cu "$work/shift.fatbin" tiny.cu
+embed in_custom .cask_resource "$work/several.fatbin"
+library hidden in_rodata in_data in_custom
+
+# one registered container, and one with real kernels that no wrapper names
+registered_code '.nv_fatbin,"a"' '.nvFatBinSegment,"aw"' "$work/scale.fatbin" "$work/shift.fatbin" |
+    gcc -c -x assembler - -o "$work/unreferenced.o"
+library unreferenced unreferenced
+
+# the same without section headers, as a packer leaves it: the last bytes of the file go, and what the ELF header says of them
+python3 - "$data/libunreferenced.so" "$data/libstripped.so" <<'PYTHON'
+import struct, sys
+data = open(sys.argv[1], "rb").read()
+table = int.from_bytes(data[40:48], "little")
+data = data[:40] + bytes(8) + data[48:58] + struct.pack("<HHH", 0, 0, 0) + data[64:table]
+open(sys.argv[2], "wb").write(data)
+PYTHON
+chmod 644 "$data/libstripped.so"
+
+# debug code; relocatable code whose PTX was not linked; link-time code for one target beside machine code of another
+single debug -G $(sass 90)
+compile relocatable_a linked_a -rdc=true $(sass 80) $(ptx 80)
+compile relocatable_b linked_b -rdc=true $(sass 80) $(ptx 80)
+"$nvcc" -dlink -Xcompiler -fPIC -cudadevrt none $(sass 80) "$work"/relocatable_{a,b}.o -o "$work/relocatable.o"
+library relocatable_ptx relocatable_a relocatable_b relocatable
+"$nvcc" -fatbin -rdc=true -gencode arch=compute_90,code=lto_90 $(sass 120) scale.cu -o "$work/lto_and_sass.fatbin"
+keep lto_and_sass.fatbin
+
+# object files and a static archive; the wrappers of object files name no address yet
+compile unit_a scale $(sass 80 120)
+compile unit_b shift $(sass 80)
+compile no_code host_only $(sass 80)
+gcc -c -x c - -o "$work/plain.o" <<<'int plain(void) { return 1; }'
+strip --strip-debug --remove-section=.comment "$work"/{unit_a,unit_b,no_code,plain}.o
+ld -r "$work"/unit_{a,b}.o -o "$work/merged.o"
+cp "$work/unit_b.o" "$work/a_member_with_a_name_longer_than_fifteen_characters.o"
+(cd "$work" && rm -f libstatic.a && ar rcD libstatic.a unit_a.o a_member_with_a_name_longer_than_fifteen_characters.o no_code.o plain.o)
+keep merged.o libstatic.a
+
+# Linux on Arm
+registered_code '.nv_fatbin,"a"' '.nvFatBinSegment,"aw"' "$work/scale.fatbin" "$work/several.fatbin" >"$work/aarch64.s"
+aarch64-linux-gnu-as "$work/aarch64.s" -o "$work/aarch64.o"
+aarch64-linux-gnu-ld -shared -z noseparate-code -z max-page-size=4096 "$work/aarch64.o" -o "$work/libaarch64.so"
+keep libaarch64.so
+
+# Windows: section names cut at eight characters, as Microsoft's linker does, and names of full length in a string table
+windows=x86_64-w64-mingw32
+windows_dll() { # NAME SECTION WRAPPERS LINKER_OPTION...
+    registered_code "$2,\"dr\"" "$3,\"dw\"" "$work/scale.fatbin" "$work/shift.fatbin" | $windows-gcc -c -x assembler - -o "$work/$1.obj"
+    $windows-gcc -shared -nostdlib -Wl,--no-insert-timestamp,--image-base=0x180000000 "${@:4}" "$work/entry.obj" "$work/$1.obj" -lkernel32 -luser32 -o "$work/$1.dll"
+}
+$windows-gcc -c -Os -x c - -o "$work/entry.obj" <<'C'
+#include <windows.h>
+BOOL WINAPI DllMainCRTStartup(HINSTANCE own, DWORD why, LPVOID more) { return GetCurrentProcessId() && GetDesktopWindow(); }
+C
+windows_dll code .nv_fatb .nvFatBi -s
+windows_dll long_names .nv_fatbin .nvFatBinSegment -Wl,--enable-long-section-names
+keep code.dll long_names.dll code.obj
+printf '.section .nv_fatb,"dr"\n.incbin "%s"\n' "$work/several.fatbin" >"$work/big.s"
+$windows-as -mbig-obj "$work/big.s" -o "$work/compiled_with_bigobj.obj"
+(cd "$work" && rm -f code.lib && $windows-ar rcD code.lib entry.obj code.obj compiled_with_bigobj.obj)
+keep code.lib
+
+# one kernel for every target, alone and together, for the test on a real GPU
+python3 "$data/build_targets.py" "$nvcc"

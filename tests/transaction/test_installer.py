@@ -17,8 +17,8 @@ from archfit.transaction.installer import (
     find_python,
     install,
     resolve,
-    uv_path,
 )
+from archfit.uv import uv_path
 
 
 def python_of(root: Path) -> Path:

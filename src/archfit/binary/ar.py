@@ -37,7 +37,7 @@ def walk_members(read: Read, size_bytes: int) -> Iterator[tuple[str, int, int]]:
         if name == "//":
             long_names = read_exactly(read, size, start, "archive names")
         elif name not in ("/", "/SYM64/") and not name.startswith("__.SYMDEF"):
-            yield (*_named(name, long_names, read, start, size),)
+            yield _named(name, long_names, read, start, size)
         position = start + size + size % 2
 
 

@@ -1,8 +1,8 @@
 """Compilers that work at run time, and what they can target, read from their bytes: nothing is run.
 
 ``ptxas``, NVRTC, nvJitLink and NVVM keep the names of their targets as plain text (``-arch=compute_90a``, or
-``compute_90a`` where they have no such options), and their release as ``Cuda compilation tools, release 12.9, V12.9.86``. Seen in
-the releases 11.8 to 13.5 from PyPI, for Linux and Windows; the lists are those of ``ptxas --help`` (tests/binary).
+``compute_90a`` where they have no such options), and their release as ``Cuda compilation tools, release 12.9, V12.9.86``.
+Seen in the releases 11.8 to 13.5 from PyPI, for Linux and Windows; the lists are those of ``ptxas --help``.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ _KINDS: tuple[tuple[re.Pattern[str], CompilerKind], ...] = (
     (re.compile(r"libnvvm(-[0-9a-f]{8})?\.so[\d.]*|nvvm64\w*\.dll"), "nvvm"),
     (re.compile(r"libdevice[\w.]*\.bc"), "libdevice"),
 )
+_HINT = re.compile(r"ptxas|nvrtc|nvJitLink|nvvm|libdevice")
 _TEXT_SECTIONS = frozenset({".rodata", ".data", ".rdata"})
 _TARGET = re.compile(rb"(-arch=)?compute_(\d{2,3}[af]?)\0")
 _OPTION = b"-arch="
@@ -35,6 +36,8 @@ _PIECE_BYTES, _OVERLAP = 1 << 20, 64
 
 def compiler_kind(name: str) -> CompilerKind | None:
     """Which compiler a file of this name is; None for all other files."""
+    if not _HINT.search(name):  # most names of 20,000 end here
+        return None
     base = re.split(r"[/\\]", name)[-1]
     return next((kind for pattern, kind in _KINDS if pattern.fullmatch(base)), None)
 
@@ -56,20 +59,38 @@ def read_compiler(path: Path, name: str | None = None) -> Compiler:
 
 def parse_compiler(pieces: Iterable[bytes], name: str) -> Compiler:
     """The same from the file's bytes in order, in pieces of any size."""
-    kind = compiler_kind(name)
-    if kind is None:
-        raise FormatError("not-a-compiler", offset=0, name=name)
-    targets: set[tuple[bool, str]] = set()
-    release: CudaVersion | None = None
-    before = b""
+    texts = CompilerTexts(name)
     for piece in pieces:
-        for data in (before + piece[:_OVERLAP], piece):  # the first for what lies across two pieces
-            targets.update(_targets_in(data))
-            release = release or _release_in(data)
-        before = piece[-_OVERLAP:]
-    as_options = {text for is_option, text in targets if is_option}
-    known = () if kind == "libdevice" else as_options or {text for _, text in targets}
-    return Compiler(name, kind, release, tuple(sorted(Target.parse("compute_" + text) for text in known)))
+        texts.feed(piece)
+    return texts.compiler()
+
+
+class CompilerTexts:
+    """Collects the telling texts of a compiler from its bytes, which may come in pieces of any size."""
+
+    def __init__(self, name: str) -> None:
+        kind = compiler_kind(name)
+        if kind is None:
+            raise FormatError("not-a-compiler", offset=0, name=name)
+        self._name = name
+        self._kind: CompilerKind = kind
+        self._targets: set[tuple[bool, str]] = set()
+        self._release: CudaVersion | None = None
+        self._before = b""
+
+    def feed(self, piece: bytes) -> None:
+        """The next piece of the file."""
+        for data in (self._before + piece[:_OVERLAP], piece):  # the first for what lies across two pieces
+            self._targets.update(_targets_in(data))
+            self._release = self._release or _release_in(data)
+        self._before = (self._before + piece[-_OVERLAP:])[-_OVERLAP:]
+
+    def compiler(self) -> Compiler:
+        """What was found."""
+        as_options = {text for is_option, text in self._targets if is_option}
+        known = () if self._kind == "libdevice" else as_options or {text for _, text in self._targets}
+        targets = sorted(Target.parse("compute_" + text) for text in known)
+        return Compiler(self._name, self._kind, self._release, tuple(targets))
 
 
 def _targets_in(data: bytes) -> Iterator[tuple[bool, str]]:
@@ -104,4 +125,3 @@ def _texts(read: Read, size_bytes: int) -> Iterator[bytes]:
                 yield piece
                 position += len(piece)
             yield b"\0" * _OVERLAP  # nothing continues from one section into the next
-

@@ -12,19 +12,18 @@ from dataclasses import dataclass
 
 from archfit.arch import ComputeCapability, Suffix, Target
 from archfit.binary.elf import parse_ident, parse_sections
-from archfit.binary.source import Read, Section, peek, read_exactly
+from archfit.binary.source import LARGEST_READ_BYTES, Read, Section, peek, read_exactly
 from archfit.errors import FormatError
 from archfit.model import CodeObject
 
 _OSABI_OLD, _OSABI_NEW = 0x33, 0x41
 _NOTE = ".note.nv.tkinfo"
 _MAX_NOTE_BYTES = 1 << 16
-_MAX_PTX_BYTES = 1 << 28
-_PTX_VERSION = re.compile(rb"^[ \t]*\.version[ \t]+(\d+)\.(\d+)", re.MULTILINE)
+_PTX_VERSION = re.compile(rb"^[ \t]*\.version[ \t]+(\d{1,3})\.(\d{1,3})\b", re.MULTILINE)
 _PTX_TARGET = re.compile(rb"^[ \t]*\.target[ \t]+sm_(\d{2,3})([af]?)\b", re.MULTILINE)
 _PTX_ENTRY = re.compile(rb"\.entry[ \t\r\n]+([\w$]+)")
 _ARCH_OPTION = re.compile(rb"(?:-arch|--gpu-name)[ =]\s*(?:sm|compute)_(\d{2,3})([af]?)\b")
-_RELEASE = re.compile(rb"release (\d+)\.(\d+)")
+_RELEASE = re.compile(rb"release (\d{1,3})\.(\d{1,3})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,8 @@ def parse_cubin(read: Read) -> Cubin:
         raise FormatError("cubin-arch", offset=48, found=hex(flags))
     sections = parse_sections(read)
     note = _note(read, sections)
-    kernels = tuple(s.name.removeprefix(".text.") for s in sections if s.name.startswith(".text.") and s.size)
+    functions = (s.name.removeprefix(".text.") for s in sections if s.name.startswith(".text.") and s.size)
+    kernels = tuple(name for name in functions if not name.startswith("__cuda_"))  # the compiler's own helpers
     release = _RELEASE.search(note)
     return Cubin(
         CodeObject(
@@ -58,7 +58,7 @@ def parse_cubin(read: Read) -> Cubin:
             isa=None,
             compression=None,
             has_kernels=bool(kernels),
-            debug=any(s.name.startswith((".debug_", ".nv_debug")) for s in sections),
+            debug=any(s.name == ".debug_info" for s in sections),  # every cubin has .debug_frame
             number=2,
         ),
         kernels,
@@ -94,7 +94,7 @@ def ptx_kernels(text: bytes) -> tuple[str, ...]:
 
 def read_ptx(read: Read, size_bytes: int) -> CodeObject:
     """Read a PTX file; raises FormatError where it is none."""
-    return parse_ptx(read_exactly(read, min(size_bytes, _MAX_PTX_BYTES), 0, "PTX"))
+    return parse_ptx(read_exactly(read, min(size_bytes, LARGEST_READ_BYTES), 0, "PTX"))
 
 
 def looks_like_ptx(start: bytes) -> bool:

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from itertools import takewhile
 
-from archfit.binary.source import Read, Section, peek, read_exactly, text_at
+from archfit.binary.source import LARGEST_READ_BYTES, Read, Section, peek, read_exactly, text_at
 from archfit.errors import FormatError
 
 MAGIC = b"\x7fELF"
@@ -77,23 +77,24 @@ def parse_sections(read: Read) -> tuple[Section, ...]:
     if names_index >= len(headers):
         raise FormatError("elf-names", offset=62, found=names_index, expected=len(headers))
     names = read_exactly(read, headers[names_index][5], headers[names_index][4], "section names") + b"\0"
-    return tuple(
-        Section(
-            names[name : names.find(b"\0", name)].decode("utf-8", "replace"),
-            offset,
-            0 if kind in (SHT_NOBITS, _SHT_NULL) else size,
-            address,
-            flags & _SHF_ALLOC != 0,
-            flags & _SHF_EXECINSTR != 0,
-            kind,
-            link,
-        )
-        for name, kind, flags, address, offset, size, link, _, _, _ in headers
-    )
+    sections, room = [], LARGEST_READ_BYTES  # names without an end in one table would be far more text than the table
+    for name, kind, flags, address, offset, size, link, _, _, _ in headers:
+        text = names[name : names.find(b"\0", name)].decode("utf-8", "replace")
+        room -= len(text)
+        if room < 0:
+            at, length = headers[names_index][4], len(names) - 1
+            raise FormatError("too-large", what="section names", offset=at, found=length - room, expected=length)
+        size = 0 if kind in (SHT_NOBITS, _SHT_NULL) else size
+        loaded, executable = flags & _SHF_ALLOC != 0, flags & _SHF_EXECINSTR != 0
+        sections.append(Section(text, offset, size, address, loaded, executable, kind, link))
+    return tuple(sections)
 
 
 def parse_segments(read: Read) -> tuple[Section, ...]:
     """The loaded segments of an ELF file, each as a section without a name of its own.
+
+    Only one that begins behind offset 0 counts as executable, which means nothing but instructions: older linkers make one
+    segment of the headers, the instructions and the constants.
 
     Raises:
         FormatError: not a 64-bit little-endian ELF file, or cut short.
@@ -106,7 +107,9 @@ def parse_segments(read: Read) -> tuple[Section, ...]:
         raise FormatError("elf-section-size", offset=54, found=entry_size, expected=_SEGMENT.size)
     rows = _SEGMENT.iter_unpack(read_exactly(read, count * entry_size, table, "program headers"))
     return tuple(
-        Section("PT_LOAD", offset, size, address, executable=bool(flags & _PF_X), writable=bool(flags & _PF_W))
+        Section(
+            "PT_LOAD", offset, size, address, executable=bool(flags & _PF_X and offset), writable=bool(flags & _PF_W)
+        )
         for kind, flags, offset, address, _, size, _, _ in rows
         if kind == _PT_LOAD
     )

@@ -8,7 +8,7 @@ by the file format notes of the project on 49,132 containers of released package
 from __future__ import annotations
 
 import struct
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -48,6 +48,10 @@ Numbers = tuple[int, ...]
 
 Place = tuple[int, int, Numbers]
 """Where a container begins, the offset behind it, both in bytes, and the numbers of its code objects."""
+
+
+OnDamage = Callable[[FormatError, int], None]
+"""Told what is wrong, and the offset of the container."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +109,11 @@ class Codes:
 
 
 def walk_containers(
-    read: Read, start: int, limit: int, codes: Codes, damaged: list[FormatError] | None = None
+    read: Read, start: int, limit: int, codes: Codes, on_damage: OnDamage | None = None
 ) -> Generator[Place, None, int]:
     """Containers that follow each other from `start` on, with a few zeros between them at most; returns where that ends.
 
-    With `damaged`, what starts like a container and is none goes there, and the walk ends behind that start.
+    `on_damage` is told of what starts like a container and is none, and the walk ends behind that start.
 
     Raises:
         FormatError: a version or a length does not fit, or a container passes `limit`; carries the offset.
@@ -150,9 +154,9 @@ def walk_containers(
             yield offset, end, tuple(numbers)
             offset = end
     except FormatError as error:
-        if damaged is None:
+        if on_damage is None:
             raise
-        damaged.append(error)
+        on_damage(error, offset)
         offset += len(CONTAINER_START)
     return offset
 

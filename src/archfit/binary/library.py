@@ -12,7 +12,7 @@ from typing import Literal
 from archfit.binary import ar, elf, pe
 from archfit.binary.cubin import looks_like_ptx, parse_cubin, read_ptx
 from archfit.binary.fatbin import CONTAINER_START, Codes, Numbers, Place
-from archfit.binary.source import Read, Section, open_file, part_of, read_exactly
+from archfit.binary.source import Read, Section, open_file, part_of, peek, read_exactly, reader_of
 from archfit.binary.walk import walk_packed, walk_scattered
 from archfit.errors import FormatError
 from archfit.model import CodeObject, Container, FileFormat, Library, Text
@@ -54,7 +54,7 @@ def read_library(path: Path, name: str | None = None, *, search: Search = "all")
 def parse_library(read: Read, name: str, size_bytes: int, *, search: Search = "all") -> Library:
     """The same for bytes that can be read at offsets, wherever they come from."""
     start = read(_START_BYTES, 0)
-    if _is_foreign(start):
+    if is_foreign(start):
         return Library(name, size_bytes, (), (), "script")
     if start.startswith((ar.MAGIC, ar.THIN_MAGIC)):
         return Reading(name, size_bytes, search).archive(read)
@@ -62,6 +62,9 @@ def parse_library(read: Read, name: str, size_bytes: int, *, search: Search = "a
         return Reading(name, size_bytes, search).fatbin(read)
     if start.startswith(pe.MAGIC):
         return Reading(name, size_bytes, search).image(read, "pe")
+    if pe.is_object(start):
+        reading = Reading(name, size_bytes, search)
+        return reading.library(reading.parts(read, pe.parse_object_sections(read)), "pe")
     if not start.startswith(elf.MAGIC) and looks_like_ptx(start):
         return _single(name, size_bytes, read_ptx(read, size_bytes), "ptx")
     if start.startswith(elf.MAGIC) and elf.machine_of(start) == elf.MACHINE_CUDA:
@@ -88,10 +91,10 @@ def find_containers(read: Read, size_bytes: int) -> Iterator[tuple[int, str, boo
             yield offset, section, registered, reading.codes.named(numbers)
 
 
-def _is_foreign(start: bytes) -> bool:
-    """A shared object of another machine class (32-bit), or a linker's script: read, and without GPU code by nature."""
+def is_foreign(start: bytes) -> bool:
+    """A library of another machine class (32-bit), or a linker's script: read, and without GPU code by nature."""
     other_class = start[:4] == elf.MAGIC and start[4:6] != b"\x02\x01" and len(start) >= 6
-    return other_class or start.startswith((b"INPUT", b"GROUP", b"/* GNU"))
+    return other_class or pe.is_32_bit(start) or start.startswith((b"INPUT", b"GROUP", b"/* GNU"))
 
 
 def _single(name: str, size_bytes: int, code: CodeObject, kind: FileFormat) -> Library:
@@ -119,9 +122,9 @@ class Reading:
         needed = pe.parse_needed(read, sections) if kind == "pe" else elf.parse_needed(read, sections)
         return self.library(self.parts(read, sections), kind, needed)
 
-    def archive(self, read: Read) -> Library:
-        """A static archive: all its members as one."""
-        return self.library(self._members(read), "archive")
+    def archive(self, read: Read, *, forward: bool = False) -> Library:
+        """A static archive: all its members as one. With `forward`, `read` never goes back: each member is held in memory."""
+        return self.library(self._members(read, forward=forward), "archive")
 
     def fatbin(self, read: Read) -> Library:
         """A file that is nothing but containers."""
@@ -169,17 +172,18 @@ class Reading:
     ) -> Iterator[Part]:
         packed = [s for s in sections if s.name in _PACKED and s.size]
         _refuse_overlaps(packed)
-        referenced = _referenced(read, sections, packed)
+        named = _named_addresses(read, sections)
         for section in packed:
             self._refuse_cut(section)
-            places = walk(section)
-            if section.name.startswith(".nv") and referenced is not None:
-                listed = list(places)
-                strays = [place for place in listed if place[0] not in referenced]
-                yield section.name, True, [p for p in listed if p[0] in referenced] if strays else listed
-                yield section.name, False, strays
-            else:
-                yield section.name, section.name.startswith(".nv"), places
+            if section.name.startswith("__nv"):
+                yield section.name, False, walk(section)
+                continue
+            places = list(walk(section))
+            load = section.address - section.offset
+            registered = [place for place in places if section.address and place[0] + load in named]
+            yield section.name, True, registered or places
+            if 0 < len(registered) < len(places):
+                yield section.name, False, (place for place in places if place[0] + load not in named)
 
     def _searched(self, sections: tuple[Section, ...]) -> list[Section]:
         """Sections that may hold containers among other data, in file order."""
@@ -198,14 +202,15 @@ class Reading:
             found = max(0, self.size_bytes - section.offset)
             raise FormatError("file-cut", what=section.name, offset=section.offset, expected=section.size, found=found)
 
-    def _members(self, read: Read) -> Iterator[Part]:
+    def _members(self, read: Read, *, forward: bool) -> Iterator[Part]:
         for _, start, size in ar.walk_members(read, self.size_bytes):
-            member = part_of(read, start, size)
-            head = member(64, 0)
-            if head.startswith(elf.MAGIC) and not _is_foreign(head):
-                yield from self.parts(member, elf.parse_sections(member))
-            elif pe.is_object(head):
-                yield from self.parts(member, pe.parse_object_sections(member))
+            held = reader_of(read_exactly(read, size, start, "archive member")) if forward else None
+            try:
+                sections = _member_sections(held or part_of(read, start, size), size)
+            except FormatError as error:
+                raise FormatError(error.key, **{**error.values, "offset": start + offset_of(error)}) from error
+            source = _shifted(held, start) if held else read
+            yield from self.parts(source, tuple(s._replace(offset=start + s.offset) for s in sections))
 
     def _odd(self, containers: tuple[Container, ...]) -> tuple[Text, ...]:
         unknown: Counter[int] = Counter()
@@ -215,9 +220,36 @@ class Reading:
                     unknown[code.number] += container.count
         odd = [Text("unknown-kind", {"kind": hex(k), "count": str(n)}) for k, n in sorted(unknown.items())]
         for error in self.damaged[:3]:
-            values = {"offset": str(error.values["offset"]), "count": str(len(self.damaged))}
+            values = {"offset": str(offset_of(error)), "count": str(len(self.damaged))}
             odd.append(Text("damaged-container", values))
         return tuple(odd)
+
+
+def _member_sections(member: Read, size_bytes: int) -> tuple[Section, ...]:
+    """The sections of one member of an archive: of an object file of either system, none of anything else."""
+    head = member(64, 0)
+    if head.startswith(elf.MAGIC) and not is_foreign(head):
+        sections = elf.parse_sections(member)
+    elif pe.is_object(head):
+        sections = pe.parse_object_sections(member)
+    else:
+        return ()
+    for s in sections:
+        if s.end > size_bytes and s.size:
+            raise FormatError(
+                "file-cut", what=s.name, offset=s.offset, expected=s.size, found=max(0, size_bytes - s.offset)
+            )
+    return sections
+
+
+def offset_of(error: FormatError) -> int:
+    """Where in the file it was seen."""
+    return int(str(error.values["offset"]))
+
+
+def _shifted(read: Read, start: int) -> Read:
+    """Read by offsets of the archive from a member that is held."""
+    return lambda size, offset: peek(read, size, offset - start)
 
 
 def _refuse_overlaps(sections: list[Section]) -> None:
@@ -227,27 +259,18 @@ def _refuse_overlaps(sections: list[Section]) -> None:
             raise FormatError("sections-overlap", offset=after.offset, found=after.offset, expected=before.end)
 
 
-def _referenced(read: Read, sections: tuple[Section, ...], packed: list[Section]) -> frozenset[int] | None:
-    """Offsets of the containers that wrappers name: those the CUDA runtime registers at start.
+def _named_addresses(read: Read, sections: tuple[Section, ...]) -> frozenset[int]:
+    """Addresses of the containers that wrappers name: those the CUDA runtime registers at start.
 
-    None where wrappers tell nothing: there are none, or (in object files) their addresses are not filled in yet.
+    They may tell nothing: there are none, or (in object files) they are not filled in yet. Then all containers count.
     """
-    if not packed:
-        return None
-    addresses = [
+    return frozenset(
         address
         for section in sections
         if section.name in _WRAPPERS and section.size
         for magic, address in _WRAPPER.iter_unpack(_whole_wrappers(read, section))
         if magic == _WRAPPER_MAGIC
-    ]
-    offsets = {
-        section.offset + address - section.address
-        for section in packed
-        for address in addresses
-        if section.address <= address < section.address + section.size
-    }
-    return frozenset(offsets) or None
+    )
 
 
 def _whole_wrappers(read: Read, section: Section) -> bytes:

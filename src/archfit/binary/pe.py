@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 from archfit.binary.source import Read, Section, peek, read_exactly, text_at
 from archfit.errors import FormatError
@@ -17,7 +18,12 @@ MACHINES = {0x8664: "x86_64", 0xAA64: "aarch64"}
 _COFF = struct.Struct("<HHIIIHH")
 _SECTION = struct.Struct("<8sIIIIIIHHI")
 _IMPORT = struct.Struct("<IIIII")
-_PE32_PLUS = 0x20B
+_PE32, _PE32_PLUS = 0x10B, 0x20B
+# Objects with more than 65,279 sections, which cl makes with /bigobj: signature, version, machine, class, then sizes.
+_BIG_START, _BIG_CLASS = b"\0\0\xff\xff", bytes.fromhex("c7a1bad1eebaa94baf20faf66aa4dcb8")
+_BIG_HEADER_BYTES, _SYMBOL_BYTES, _BIG_SYMBOL_BYTES = 56, 18, 20
+_MAX_IMAGE_SECTIONS = 96  # "the Windows loader limits the number of sections to 96"
+_MAX_OBJECT_SECTIONS = 1 << 17
 _UNINITIALIZED, _EXECUTE, _DISCARDABLE = 0x80, 0x20000000, 0x02000000
 _MAX_IMPORTS, _MAX_NAME_BYTES = 4096, 256
 
@@ -29,7 +35,10 @@ def parse_sections(read: Read) -> tuple[Section, ...]:
         FormatError: not a 64-bit PE file, or cut short; carries the offset.
     """
     header, optional, image_base = _headers(read)
-    return _sections(read, header, optional, image_base)
+    _, count, _, symbols, symbol_count, size, _ = _COFF.unpack(read_exactly(read, _COFF.size, header, "COFF header"))
+    if count > _MAX_IMAGE_SECTIONS:
+        raise FormatError("pe-section-count", offset=header + 2, found=count, expected=_MAX_IMAGE_SECTIONS)
+    return _sections(read, optional + size, count, symbols and symbols + symbol_count * _SYMBOL_BYTES, image_base)
 
 
 def parse_needed(read: Read, sections: tuple[Section, ...]) -> tuple[str, ...]:
@@ -46,8 +55,10 @@ def parse_needed(read: Read, sections: tuple[Section, ...]) -> tuple[str, ...]:
 
 def is_object(start: bytes) -> bool:
     """Does a file that starts like this hold a COFF object, as the members of a ``.lib`` do?"""
-    if len(start) < _COFF.size:
+    if len(start) < _BIG_HEADER_BYTES:
         return False
+    if start.startswith(_BIG_START):
+        return start[12:28] == _BIG_CLASS
     machine, sections, _, symbols, _, optional, _ = _COFF.unpack_from(start)
     return machine in MACHINES and 0 < sections < 0xFF00 and optional == 0 and symbols != 0
 
@@ -58,7 +69,26 @@ def parse_object_sections(read: Read) -> tuple[Section, ...]:
     Raises:
         FormatError: cut short.
     """
-    return _sections(read, 0, _COFF.size, 0)
+    start = read_exactly(read, _BIG_HEADER_BYTES, 0, "COFF header")
+    if start.startswith(_BIG_START):
+        count, symbols, symbol_count = struct.unpack_from("<III", start, 44)
+        table, symbol_bytes = _BIG_HEADER_BYTES, _BIG_SYMBOL_BYTES
+    else:
+        _, count, _, symbols, symbol_count, _, _ = _COFF.unpack_from(start)
+        table, symbol_bytes = _COFF.size, _SYMBOL_BYTES
+    if count > _MAX_OBJECT_SECTIONS:
+        raise FormatError("pe-section-count", offset=44, found=count, expected=_MAX_OBJECT_SECTIONS)
+    return _sections(read, table, count, symbols and symbols + symbol_count * symbol_bytes, 0)
+
+
+def is_32_bit(start: bytes) -> bool:
+    """Is this the start of a program or library for 32-bit Windows?"""
+    at = int.from_bytes(start[60:64], "little")
+    return (
+        start.startswith(MAGIC)
+        and start[at : at + 4] == b"PE\0\0"
+        and start[at + 24 : at + 26] == _PE32.to_bytes(2, "little")
+    )
 
 
 def _headers(read: Read) -> tuple[int, int, int]:
@@ -75,16 +105,13 @@ def _headers(read: Read) -> tuple[int, int, int]:
     return at + 4, optional, int.from_bytes(head[24:32], "little")
 
 
-def _sections(read: Read, header: int, optional: int, image_base: int) -> tuple[Section, ...]:
-    fields = _COFF.unpack(read_exactly(read, _COFF.size, header, "COFF header"))
-    count, symbols, symbol_count, optional_size = fields[1], fields[3], fields[4], fields[5]
-    raw = read_exactly(read, count * _SECTION.size, optional + optional_size, "section headers")
-    strings = symbols + symbol_count * 18 if symbols else 0
+def _sections(read: Read, table: int, count: int, strings: int, image_base: int) -> tuple[Section, ...]:
+    raw = read_exactly(read, count * _SECTION.size, table, "section headers")
     return tuple(_section(row, read, strings, image_base) for row in _SECTION.iter_unpack(raw))
 
 
-def _section(row: tuple[bytes, *tuple[int, ...]], read: Read, strings: int, image_base: int) -> Section:
-    name, virtual_size, address, size, offset, flags = row[0], row[1], row[2], row[3], row[4], row[9]
+def _section(row: tuple[Any, ...], read: Read, strings: int, image_base: int) -> Section:
+    name, virtual_size, address, size, offset, flags = *row[:5], row[9]
     if virtual_size and virtual_size < size:
         size = virtual_size  # the rest of the last block of the file is padding
     return Section(
@@ -100,8 +127,9 @@ def _section(row: tuple[bytes, *tuple[int, ...]], read: Read, strings: int, imag
 def _name(raw: bytes, read: Read, strings: int) -> str:
     """Names over eight characters stand in the string table: ``/123``. Linkers of Windows cut them instead."""
     short = text_at(raw, 0)
-    if strings and short.startswith("/") and short[1:].isdigit():
-        return text_at(peek(read, _MAX_NAME_BYTES, strings + int(short[1:])), 0)
+    digits = short[1:]
+    if strings and short.startswith("/") and digits.isascii() and digits.isdigit():
+        return text_at(peek(read, _MAX_NAME_BYTES, strings + int(digits)), 0)
     return short
 
 

@@ -15,7 +15,7 @@ def find(data: bytes, needle: bytes, start: int = 0) -> int:
     """
     if _memmem is None or len(data) - start < _SMALL_BYTES:
         return data.find(needle, start)
-    base = ctypes.cast(data, ctypes.c_void_p).value or 0
+    base = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
     place = _memmem(base + start, len(data) - start, needle, len(needle))
     return place - base if place else -1
 

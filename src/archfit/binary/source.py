@@ -20,6 +20,8 @@ offsets out of a file may be absurd: those go through `read_exactly` or `peek`.
 """
 
 LARGEST_FILE_BYTES = 1 << 62
+LARGEST_READ_BYTES = 1 << 26
+"""No table of an honest file is larger, and a sparse file that claims one costs no memory."""
 _PIECE_BYTES = 1 << 24
 
 
@@ -47,10 +49,12 @@ class Section(NamedTuple):
 
 
 def read_exactly(read: Read, size: int, offset: int, what: str) -> bytes:
-    """Read `size` bytes or raise FormatError("file-cut") that says where the file ends.
+    """Read `size` bytes or raise FormatError("file-cut") that says where the file ends; "too-large" over 64 MB.
 
     A size that the file does not have costs no memory: large ones are read in pieces.
     """
+    if size > LARGEST_READ_BYTES:
+        raise _too_large_or_cut(read, size, offset, what)
     data = peek(read, min(size, _PIECE_BYTES), offset)
     if size > _PIECE_BYTES and len(data) == _PIECE_BYTES:
         pieces = [data]
@@ -62,6 +66,12 @@ def read_exactly(read: Read, size: int, offset: int, what: str) -> bytes:
     if len(data) != size:
         raise FormatError("file-cut", what=what, offset=offset, expected=size, found=len(data))
     return data
+
+
+def _too_large_or_cut(read: Read, size: int, offset: int, what: str) -> FormatError:
+    if peek(read, 1, offset + size - 1):
+        return FormatError("too-large", what=what, offset=offset, found=size, expected=LARGEST_READ_BYTES)
+    return FormatError("file-cut", what=what, offset=offset, expected=size, found=len(peek(read, _PIECE_BYTES, offset)))
 
 
 def peek(read: Read, size: int, offset: int) -> bytes:

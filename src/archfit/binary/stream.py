@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 
-from archfit.binary import elf, pe
+from archfit.binary import ar, elf, pe
 from archfit.binary.fatbin import Place
-from archfit.binary.library import Part, Reading, parse_library, sections_of
+from archfit.binary.library import Part, Reading, is_foreign, offset_of, parse_library, sections_of
 from archfit.binary.source import Read, Section, reader_of
-from archfit.binary.walk import OVERLAP, first_code, walk_scattered
+from archfit.binary.walk import OVERLAP, first_code, skip_zeros, walk_packed, walk_scattered
 from archfit.errors import FormatError
 from archfit.model import FileFormat, Library
 
@@ -19,15 +19,15 @@ Reopen = Callable[[], Iterable[bytes]]
 # A file up to this size is held in memory and read like one on disk; of a larger one only headers are kept.
 WHOLE_BYTES = 16 << 20
 _HEAD_BYTES, _NAMES_BYTES = 1 << 16, 1 << 20
-_LARGEST_SEGMENT_BYTES = 8 << 20
+_LARGEST_SEGMENTS_BYTES = 16 << 20
 _LARGEST_WHOLE_BYTES = 256 << 20
 
 
 def read_stream(reopen: Reopen, name: str, size_bytes: int) -> Library:
     """The same answer as `read_library` with everything searched, for a file that cannot be read at offsets.
 
-    What the library asks the loader for (`needed`) is left out for files over WHOLE_BYTES. Memory stays under 40 MB, but for
-    static archives and PTX texts, which are held whole up to 256 MB.
+    What the library asks the loader for (`needed`) is left out for files over WHOLE_BYTES. Memory stays under 40 MB, or what
+    the largest member of a static archive takes; other large files, such as PTX texts, are held whole up to 256 MB.
 
     Raises:
         FormatError: as `read_library`; or the pieces are not `size_bytes` in all.
@@ -36,10 +36,14 @@ def read_stream(reopen: Reopen, name: str, size_bytes: int) -> Library:
         return parse_library(reader_of(_whole(reopen, size_bytes)), name, size_bytes)
     stream = Stream(reopen(), size_bytes)
     start = stream.read(64, 0)
+    if is_foreign(stream.read(_HEAD_BYTES, 0)):
+        return Library(name, size_bytes, (), (), "script")
     if start.startswith(pe.MAGIC):
         return _image(stream, reopen, name, "pe")
     if start.startswith(elf.MAGIC) and elf.machine_of(start) != elf.MACHINE_CUDA:
         return _image(stream, reopen, name, "elf")
+    if start.startswith(ar.MAGIC):
+        return Reading(name, size_bytes).archive(stream.read, forward=True)
     if size_bytes > _LARGEST_WHOLE_BYTES:
         raise FormatError("stream-too-large", offset=0, size=size_bytes, limit=_LARGEST_WHOLE_BYTES)
     return parse_library(reader_of(_whole(reopen, size_bytes)), name, size_bytes)
@@ -50,6 +54,7 @@ class Stream:
 
     Attributes:
         size_bytes: of the whole file, as its directory says.
+        start: what lies before this offset is gone.
         dull: parts that hold no code for a GPU and are passed over by `find_code`.
     """
 
@@ -57,15 +62,15 @@ class Stream:
         self.size_bytes = size_bytes
         self._pieces = iter(pieces)
         self._data = b""
-        self._start = 0
+        self.start = 0
         self._kept: list[tuple[int, int, bytearray]] = []
         self.dull: list[Section] = []
 
     def keep(self, start: int, size: int) -> None:
         """Hold on to these bytes when they come by; they must not be gone yet."""
-        start, end = max(start, self._start), min(start + size, self.size_bytes)
+        start, end = max(start, self.start), min(start + size, self.size_bytes)
         if start < end:
-            held = self._data[start - self._start : end - self._start]
+            held = self._data[start - self.start : end - self.start]
             self._kept.append((start, end, bytearray(held)))
 
     def kept(self, size: int, offset: int) -> bytes:
@@ -81,12 +86,12 @@ class Stream:
         raise LookupError(offset, size)
 
     def read(self, size: int, offset: int) -> bytes:
-        """Up to `size` bytes at `offset`, which is not before `gone`."""
+        """Up to `size` bytes at `offset`, which is not before `start`."""
         size = max(0, min(size, self.size_bytes - offset))
-        while offset + size > self._start + len(self._data):
+        while offset + size > self.start + len(self._data):
             if not self._advance(offset):
                 break
-        begin = offset - self._start
+        begin = offset - self.start
         return self._data[begin : begin + size] if begin >= 0 else b""
 
     def find_code(self, position: int, end: int) -> tuple[int, bool]:
@@ -94,18 +99,18 @@ class Stream:
 
         Pieces are searched where they lie; only what is left of one joins the start of the next.
         """
-        while (position := self._behind_dull(max(position, self._start))) < end:
-            if position >= self._start + len(self._data) and not self._advance(position):
+        while (position := self._behind_dull(max(position, self.start))) < end:
+            if position >= self.start + len(self._data) and not self._advance(position):
                 break
-            place, is_cubin = first_code(self._data, max(0, position - self._start))
+            place, is_cubin = first_code(self._data, max(0, position - self.start))
             if place >= 0:
-                return self._start + place, is_cubin
-            position = max(position, self._start + len(self._data) - OVERLAP)
+                return self.start + place, is_cubin
+            position = max(position, self.start + len(self._data) - OVERLAP)
             if not self._advance(position):
                 break
             place, is_cubin = first_code(self._data[: 2 * OVERLAP])
             if place >= 0:
-                return self._start + place, is_cubin
+                return self.start + place, is_cubin
         return end, False
 
     def _behind_dull(self, position: int) -> int:
@@ -120,9 +125,9 @@ class Stream:
         Raises:
             FormatError: the file ends elsewhere than its directory says.
         """
-        while self._advance(self._start + len(self._data)):
+        while self._advance(self.start + len(self._data)):
             pass
-        end = self._start + len(self._data)
+        end = self.start + len(self._data)
         if end != self.size_bytes:
             raise FormatError("file-cut", what="stream", offset=end, expected=self.size_bytes, found=end)
 
@@ -131,14 +136,14 @@ class Stream:
         piece = next(self._pieces, b"")
         if not piece:
             return False
-        end = self._start + len(self._data)
+        end = self.start + len(self._data)
         if end + len(piece) > self.size_bytes:
             raise FormatError("stream-longer", offset=self.size_bytes, expected=self.size_bytes)
         for start, stop, data in self._kept:
             if start <= end + len(piece) and stop > end:
                 data += piece[max(0, start - end) : stop - end]
-        rest = self._data[max(0, wanted - self._start) :] if wanted < end else b""
-        self._data, self._start = rest + piece if rest else piece, end - len(rest)
+        rest = self._data[max(0, wanted - self.start) :] if wanted < end else b""
+        self._data, self.start = rest + piece if rest else piece, end - len(rest)
         return True
 
 
@@ -156,13 +161,14 @@ def _image(stream: Stream, reopen: Reopen, name: str, kind: FileFormat) -> Libra
     found = walk_scattered(stream.read, 0, stream.size_bytes, reading.codes, reading.damaged, stream.find_code)
     places = list(found)
     stream.drain()
+    again = _SecondLook(reopen, stream.size_bytes)
 
     def read(size: int, offset: int) -> bytes:
         """From what was kept, else by reading the file once more."""
         try:
             return stream.kept(size, offset)
         except LookupError:
-            return _second_look(reopen, stream.size_bytes, size, offset)
+            return again.read(size, offset)
 
     sections = sections_of(read, kind)
     return reading.library(_assign(reading, read, sections, places), kind)
@@ -175,40 +181,64 @@ def _keep_headers(stream: Stream, kind: FileFormat) -> None:
     if kind == "elf":
         table, size = elf.section_table(stream.kept)  # the names of the sections mostly stand right before it
         stream.keep(table - _NAMES_BYTES, _NAMES_BYTES + size)
-    parts = pe.parse_sections(stream.kept) if kind == "pe" else elf.parse_segments(stream.kept)
-    # Only where it begins behind offset 0 does an executable segment hold nothing but instructions: older linkers make one
-    # segment of instructions and constants.
+    parts = _parts_in_head(stream.kept, kind)
+    # Where it begins at offset 0 an executable segment holds constants, too: older linkers make one segment of both.
     stream.dull = [part for part in parts if part.executable and part.offset]
+    room = _LARGEST_SEGMENTS_BYTES
     for part in parts:
         wanted = part.name.startswith(".nvFatBi") if kind == "pe" else part.writable
-        if not wanted:
-            continue
-        if part.size <= _LARGEST_SEGMENT_BYTES:
+        if wanted and part.size <= room:
             stream.keep(part.offset, part.size)
+            room -= part.size
 
 
-def _second_look(reopen: Reopen, size_bytes: int, size: int, offset: int) -> bytes:
-    again = Stream(reopen(), size_bytes)
-    return again.read(size, offset)
+def _parts_in_head(read: Read, kind: FileFormat) -> tuple[Section, ...]:
+    try:
+        return pe.parse_sections(read) if kind == "pe" else elf.parse_segments(read)
+    except (LookupError, FormatError):
+        return ()  # they stand further behind, or are damaged: that is told when the file has passed
 
 
-def _assign(reading: Reading, read: Read, sections: tuple[Section, ...], places: list[Place]) -> Iterator[Part]:
-    """Give each container to the section that holds it, as if the sections had been walked one by one."""
+class _SecondLook:
+    """Reads at any offset of a file that passes by once more; it starts over where that goes back."""
+
+    def __init__(self, reopen: Reopen, size_bytes: int) -> None:
+        self._reopen = reopen
+        self._stream = Stream((), size_bytes)
+        self._stream.start = size_bytes
+
+    def read(self, size: int, offset: int) -> bytes:
+        """Up to `size` bytes at `offset`."""
+        if offset < self._stream.start:
+            self._stream = Stream(self._reopen(), self._stream.size_bytes)
+        return self._stream.read(size, offset)
+
+
+def _assign(reading: Reading, read: Read, sections: tuple[Section, ...], places: list[Place]) -> list[Part]:
+    """Give each container to the section that holds it, as if the sections had been walked one by one.
+
+    Where something is damaged they are: with `read`, which costs another pass.
+    """
     offsets = [place[0] for place in places]
+    damaged, reading.damaged = [offset_of(error) for error in reading.damaged], []
 
-    def inside(section: Section) -> list[Place]:
-        first, last = bisect_right(offsets, section.offset - 1), bisect_right(offsets, section.end - 1)
+    def packed(section: Section) -> Iterator[Place]:
+        position = section.offset
+        for place in places[bisect_left(offsets, section.offset) : bisect_left(offsets, section.end)]:
+            if place[1] > section.end or skip_zeros(read, position, place[0]) < place[0]:
+                break
+            yield place
+            position = place[1]
+        yield from walk_packed(read, position, section.end, reading.codes)
+
+    def scattered(section: Section, start: int) -> Iterable[Place]:
+        first, last = bisect_left(offsets, start), bisect_left(offsets, section.end)
+        reached_into = first > 0 and places[first - 1][1] > start
+        passed = last > first and places[last - 1][1] > section.end
+        if reached_into or passed or any(start <= offset < section.end for offset in damaged):
+            return walk_scattered(read, start, section.end, reading.codes, reading.damaged)
         return places[first:last]
 
-    def packed(section: Section) -> list[Place]:
-        for error in reading.damaged:
-            if section.offset <= int(str(error.values["offset"])) < section.end:
-                raise error
-        return inside(section)
-
-    parts = list(reading.parts(read, sections, packed, lambda section, start: inside(section)))
-    hidden = [s for s in sections if s.executable]
-    reading.damaged = [
-        e for e in reading.damaged if not any(s.offset <= int(str(e.values["offset"])) < s.end for s in hidden)
+    return [
+        (name, registered, list(found)) for name, registered, found in reading.parts(read, sections, packed, scattered)
     ]
-    yield from parts

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 
 from archfit.binary import elf
 from archfit.binary.cubin import parse_cubin
 from archfit.binary.fatbin import CONTAINER_START, Codes, Place, parse_fatbin, walk_containers
 from archfit.binary.search import find
-from archfit.binary.source import Read, read_exactly, reader_of
+from archfit.binary.source import LARGEST_READ_BYTES, Read, peek, read_exactly, reader_of
 from archfit.errors import FormatError
 
 FindCode = Callable[[int, int], tuple[int, bool]]
@@ -18,8 +19,8 @@ FindCode = Callable[[int, int], tuple[int, bool]]
 _CUBIN_START = b"\x7fELF\x02\x01\x01"
 _CUBIN_ABIS = (0x33, 0x41)
 _IDENT_BYTES = 64
-_LARGEST_CUBIN_BYTES = 1 << 28
 _LARGEST_SEARCH_BYTES = 1 << 20
+_MOST_DAMAGED = 16  # in honest files there is none; each one may cost a walk to the end of the file
 
 
 def walk_packed(read: Read, start: int, end: int, codes: Codes) -> Iterator[Place]:
@@ -31,7 +32,7 @@ def walk_packed(read: Read, start: int, end: int, codes: Codes) -> Iterator[Plac
     position = start
     while position < end:
         stopped = yield from walk_containers(read, position, end, codes)
-        position = _skip_zeros(read, stopped, end)
+        position = skip_zeros(read, stopped, end)
         if position == stopped < end:
             parse_fatbin(read, position, end, codes)  # says what is wrong
 
@@ -46,16 +47,26 @@ def walk_scattered(
 ) -> Iterator[Place]:
     """Containers, and cubins that stand by themselves, among other data.
 
-    What starts like one and is none goes to `damaged`, and the search goes on behind it. `find_code` searches; the default
-    reads with `read` for it.
+    What starts like one and is none goes to `damaged`, with the offset where it starts, and the search goes on behind it.
+    `find_code` searches; the default reads with `read` for it.
+
+    Raises:
+        FormatError: the file ends before `end`, or too much starts like a container and is none.
     """
-    find_code = find_code or (lambda position, end: _find_code(read, position, end))
+    find_code = find_code or partial(_find_code, read)
     position = start
     while position < end:
-        stopped = yield from walk_containers(read, position, end, codes, damaged)
+        stopped = yield from walk_containers(read, position, end, codes, partial(_note, damaged))
         position, is_cubin = find_code(stopped, end)
         if is_cubin:
             position = yield from _walk_cubin(read, position, end, codes, damaged)
+
+
+def _note(damaged: list[FormatError], error: FormatError, offset: int) -> None:
+    """Remember what is wrong with the container or cubin at `offset`."""
+    damaged.append(FormatError(error.key, **{**error.values, "offset": offset}))
+    if len(damaged) > _MOST_DAMAGED:
+        raise error
 
 
 def _walk_cubin(
@@ -63,20 +74,20 @@ def _walk_cubin(
 ) -> Generator[Place, None, int]:
     """The cubin at `offset`, if there is one; returns where to go on."""
     size = _cubin_size(read, offset)
-    if not 0 < size <= min(end - offset, _LARGEST_CUBIN_BYTES):
+    if not 0 < size <= min(end - offset, LARGEST_READ_BYTES):
         return offset + len(_CUBIN_START)
     try:
         data = read_exactly(read, size, offset, "cubin")
         code = parse_cubin(reader_of(data)).code
     except FormatError as error:
-        damaged.append(FormatError(error.key, **{**error.values, "offset": offset}))
+        _note(damaged, error, offset)
         return offset + len(_CUBIN_START)
     yield offset, offset + size, (codes.add(code),)
     return offset + size
 
 
 def _cubin_size(read: Read, offset: int) -> int:
-    """Size in bytes of the cubin at `offset`, whose section headers stand at its start or its end; 0 for other files."""
+    """Size in bytes of the cubin at `offset`, 0 for other ELF files: section headers stand at its start or its end."""
     ident = read(_IDENT_BYTES, offset)
     if len(ident) < _IDENT_BYTES or ident[7] not in _CUBIN_ABIS or elf.machine_of(ident) != elf.MACHINE_CUDA:
         return 0
@@ -85,12 +96,13 @@ def _cubin_size(read: Read, offset: int) -> int:
     behind_headers = max(segments + sizes[0] * sizes[1], sections + sizes[2] * sizes[3])
     if sections != _IDENT_BYTES:
         return behind_headers
-    table = read(sizes[2] * sizes[3], offset + sections)
+    table = peek(read, sizes[2] * sizes[3], offset + sections)
     rows = elf.SECTION.iter_unpack(table[: len(table) - len(table) % elf.SECTION.size])
     return max(behind_headers, max((row[4] + row[5] for row in rows if row[1] != elf.SHT_NOBITS), default=0))
 
 
-def _skip_zeros(read: Read, position: int, end: int) -> int:
+def skip_zeros(read: Read, position: int, end: int) -> int:
+    """Offset of the first byte in front of `end` that is not zero, or `end`."""
     step = 64
     while position < end:
         chunk = read_exactly(read, min(step, end - position), position, "fatbin section")
@@ -104,13 +116,13 @@ def _skip_zeros(read: Read, position: int, end: int) -> int:
 
 def _find_code(read: Read, position: int, end: int) -> tuple[int, bool]:
     """Offset of the next container or cubin, or `end`; True for a cubin. The search starts small: most are near."""
-    size = 256
+    size = 4096
     while position < end:
-        chunk = read(min(size, end - position), position)
+        chunk = read_exactly(read, min(size, end - position), position, "section")
         place, is_cubin = first_code(chunk)
         if place >= 0:
             return position + place, is_cubin
-        if len(chunk) <= OVERLAP or position + len(chunk) >= end:
+        if position + len(chunk) == end:
             return end, False
         position += len(chunk) - OVERLAP
         size = min(4 * size, _LARGEST_SEARCH_BYTES)

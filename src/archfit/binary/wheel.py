@@ -6,7 +6,6 @@ ISA-L, about twice as fast as zlib.
 
 from __future__ import annotations
 
-import io
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
@@ -16,18 +15,26 @@ from pathlib import Path
 from typing import Protocol
 
 from isal import isal_zlib
+from isal.igzip_lib import IsalError
 
-from archfit.binary.source import open_file, peek
+from archfit.binary.compilers import CompilerTexts, compiler_kind
+from archfit.binary.source import open_file, peek, read_exactly
 from archfit.binary.stream import read_stream
 from archfit.errors import FormatError
-from archfit.model import Library
+from archfit.model import Compiler, Library
 
-_CODE = re.compile(r"(\.so(\.\d+)*|\.dll|\.pyd|\.cubin|\.ptx|\.fatbin|\.a|\.lib|\.exe|(^|/)ptxas[\w-]*)$", re.IGNORECASE)
+_CODE = re.compile(
+    r"(\.so(\.\d+)*|\.dll|\.pyd|\.cubin|\.ptx|\.fatbin|\.a|\.lib|\.exe|(^|/)ptxas[\w-]*)$", re.IGNORECASE
+)
 _LOCAL_HEADER_BYTES = 30
 _INPUT_BYTES = 1 << 18
 _OUTPUT_BYTES = 1 << 20
 _ENCRYPTED, _STORED, _DEFLATED = 0x1, 0, 8
 _LARGEST_RATIO, _LARGEST_UNCHECKED_BYTES = 250, 64 << 20  # libraries inflate to 2 to 20 times their size
+
+
+OnBytes = Callable[[int], None]
+"""Told how many packed bytes were read since the last time; may raise to stop."""
 
 
 class Archive(Protocol):
@@ -54,6 +61,7 @@ class Member:
     size_bytes: int
     method: int
     flags: int
+    crc: int
 
     @property
     def may_hold_code(self) -> bool:
@@ -89,12 +97,12 @@ def list_members(archive: Archive) -> tuple[Member, ...]:
         FormatError: no zip file, cut short, or members that claim more bytes than the file has.
     """
     try:
-        with zipfile.ZipFile(io.BufferedReader(_Seekable(archive), 1 << 16)) as opened:
+        with zipfile.ZipFile(_Seekable(archive)) as opened:
             rows = opened.infolist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, UnicodeDecodeError) as error:
         raise FormatError("not-zip", offset=0, cause=str(error)) from error
     members = tuple(
-        Member(r.filename, r.header_offset, r.compress_size, r.file_size, r.compress_type, r.flag_bits)
+        Member(r.filename, r.header_offset, r.compress_size, r.file_size, r.compress_type, r.flag_bits, r.CRC)
         for r in rows
         if not r.is_dir()
     )
@@ -104,8 +112,10 @@ def list_members(archive: Archive) -> tuple[Member, ...]:
     return members
 
 
-def read_member(archive: Archive, member: Member, on_bytes: Callable[[int], None] | None = None) -> Library:
-    """Read the GPU code of one member.
+def read_member(
+    archive: Archive, member: Member, on_bytes: OnBytes | None = None
+) -> tuple[Library | None, Compiler | None]:
+    """Read the GPU code of one member, or what it can compile for, or both.
 
     `on_bytes` is told how many packed bytes were read since the last time.
 
@@ -113,7 +123,16 @@ def read_member(archive: Archive, member: Member, on_bytes: Callable[[int], None
         FormatError: the member cannot be read, or is no library.
     """
     refuse_unsafe(member)
-    return read_stream(lambda: inflate(archive, member, on_bytes), member.name, member.size_bytes)
+    kind = compiler_kind(member.name)
+    if kind is None:
+        return read_stream(lambda: inflate(archive, member, on_bytes), member.name, member.size_bytes), None
+    texts = CompilerTexts(member.name)
+    if kind in ("ptxas", "libdevice"):
+        for piece in inflate(archive, member, on_bytes):
+            texts.feed(piece)
+        return None, texts.compiler()
+    library = read_stream(lambda: _shared(archive, member, texts, on_bytes), member.name, member.size_bytes)
+    return library, texts.compiler()
 
 
 def refuse_unsafe(member: Member) -> None:
@@ -130,21 +149,30 @@ def refuse_unsafe(member: Member) -> None:
         raise FormatError("zip-bomb", offset=member.offset, found=member.size_bytes, expected=member.packed_bytes)
 
 
-def inflate(archive: Archive, member: Member, on_bytes: Callable[[int], None] | None = None) -> Iterator[bytes]:
+def inflate(archive: Archive, member: Member, on_bytes: OnBytes | None = None) -> Iterator[bytes]:
     """The bytes of a member in pieces of at most 1 MB.
 
     Raises:
-        FormatError: the packed bytes are damaged, or end early.
+        FormatError: the packed bytes are damaged, or end early; or, behind the last piece, the checksum is another.
     """
-    header = archive.read(_LOCAL_HEADER_BYTES, member.offset)
+    header = peek(archive.read, _LOCAL_HEADER_BYTES, member.offset)
     if len(header) != _LOCAL_HEADER_BYTES or header[:4] != b"PK\3\4":
         raise FormatError("zip-member", offset=member.offset, found=header[:4].hex(" "))
-    start = member.offset + _LOCAL_HEADER_BYTES + int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+    name_bytes, extra_bytes = int.from_bytes(header[26:28], "little"), int.from_bytes(header[28:30], "little")
+    start = member.offset + _LOCAL_HEADER_BYTES + name_bytes + extra_bytes
     pieces = _counted(archive.stream(member.packed_bytes, start), on_bytes)
-    if member.method == _STORED:
-        yield from pieces
-        return
-    yield from _inflate(pieces, member)
+    found = 0
+    for piece in pieces if member.method == _STORED else _inflate(pieces, member):
+        found = isal_zlib.crc32(piece, found)
+        yield piece
+    if found != member.crc:
+        raise FormatError("zip-crc", offset=member.offset, found=f"{found:08x}", expected=f"{member.crc:08x}")
+
+
+def _shared(archive: Archive, member: Member, texts: CompilerTexts, on_bytes: OnBytes | None) -> Iterator[bytes]:
+    for piece in inflate(archive, member, on_bytes):
+        texts.feed(piece)
+        yield piece
 
 
 def _inflate(pieces: Iterable[bytes], member: Member) -> Iterator[bytes]:
@@ -159,44 +187,38 @@ def _inflate(pieces: Iterable[bytes], member: Member) -> Iterator[bytes]:
                 return
         while piece := machine.flush(_OUTPUT_BYTES):
             yield piece
-    except isal_zlib.error as error:
+    except IsalError as error:  # type: ignore[misc]  # the stub takes the class for an instance
         raise FormatError("zip-damaged", offset=member.offset, cause=str(error)) from error
     if not machine.eof:
         raise FormatError("zip-damaged", offset=member.offset, cause="ends early")
 
 
-def _counted(pieces: Iterable[bytes], on_bytes: Callable[[int], None] | None) -> Iterator[bytes]:
+def _counted(pieces: Iterable[bytes], on_bytes: OnBytes | None) -> Iterator[bytes]:
     for piece in pieces:
         if on_bytes:
             on_bytes(len(piece))
         yield piece
 
 
-class _Seekable(io.RawIOBase):
+class _Seekable:
     """What `zipfile` reads the directory from."""
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._at = 0
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
     def tell(self) -> int:
         return self._at
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        base = (0, self._at, self._archive.size_bytes)[whence]
-        if base + offset < 0:
-            raise OSError("before the start")
-        self._at = base + offset
-        return self._at
+        at = offset + (0, self._at, self._archive.size_bytes)[whence]
+        if at < 0:
+            raise ValueError("an offset before the start")
+        self._at = at
+        return at
 
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        data = peek(self._archive.read, min(len(buffer), 1 << 24), self._at)
-        buffer[: len(data)] = data
+    def read(self, size: int = -1) -> bytes:
+        left = max(0, self._archive.size_bytes - self._at)
+        data = read_exactly(self._archive.read, left if size < 0 else min(size, left), self._at, "zip directory")
         self._at += len(data)
-        return len(data)
+        return data

@@ -203,9 +203,7 @@ def _judge(
 ) -> Finding | None:
     """One finding per package and GPU: what would be loaded there decides, and the first library that decides is named."""
     cuda = env.torch_cuda.value if isinstance(env.torch_cuda, Known) else None
-    judged = judge_package(
-        libraries, gpu.capability, catalog.loading_of(distribution.name), cuda=cuda, toolkit=cuda
-    )
+    judged = judge_package(libraries, gpu.capability, catalog.loading_of(distribution.name), cuda=cuda, toolkit=cuda)
     if not judged.decided_by:
         return None
     deciding = next(lib for lib in libraries if lib.path == judged.decided_by[0])

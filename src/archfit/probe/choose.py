@@ -11,6 +11,8 @@ from pathlib import Path
 
 from archfit.errors import ObserveError, UsageError
 
+_PYTHON = r"(python|pypy)[\d.]*t?(\.exe)?"
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -37,6 +39,13 @@ def choose_target(spec: str | None, environ: Mapping[str, str]) -> Choice:
         if found := shutil.which(name, path=environ.get("PATH")):
             return _from_path(Path(found), "PATH")
     raise UsageError("target-none")
+
+
+def is_environment(path: Path) -> bool:
+    """Is this the folder of a virtual environment or a conda prefix, or a Python in one?"""
+    if path.is_dir():
+        return any((path / mark).exists() for mark in ("pyvenv.cfg", "conda-meta"))
+    return path.is_file() and os.access(path, os.X_OK) and re.fullmatch(_PYTHON, path.name, re.IGNORECASE) is not None
 
 
 def expand(spec: str) -> Path:

@@ -16,7 +16,7 @@ from archfit.errors import UsageError
 from archfit.model import Driver, DriverRelease, Environment, Gpu, Interpreter, Known, Unknown
 from archfit.probe.choose import Choice, choose_target
 from archfit.probe.gpus import query_machine
-from archfit.probe.packages import Progress, observe_packages
+from archfit.probe.packages import Installed, Progress, observe_packages
 
 _DESCRIBE_SECONDS = 30.0
 _OLDEST_BRANCH = 300  # drivers of the GPUs in the catalog begin at 346
@@ -59,6 +59,20 @@ def observe(wish: Wish, catalog: Catalog, progress: Progress | None = None) -> E
         gpus=Known(gpus, "--gpu") if gpus else real,
         driver=Known(driver, "--driver") if driver else _complete(machine.driver, catalog),
     )
+
+
+def observe_code(
+    target: str, progress: Progress | None = None, *, deep: bool = False
+) -> tuple[Installed, CudaVersion | None]:
+    """What is installed in an environment, and torch's CUDA release; nothing is asked of the machine.
+
+    Raises:
+        UsageError, ObserveError: as `observe`.
+    """
+    choice = choose_target(target, os.environ)
+    site_dirs = _site_dirs(choice, observe_interpreter(choice))
+    cuda = _torch_cuda(site_dirs)
+    return observe_packages(site_dirs, progress, deep=deep), cuda.value if isinstance(cuda, Known) else None
 
 
 def parse_gpus(spec: str, catalog: Catalog) -> tuple[Gpu, ...]:

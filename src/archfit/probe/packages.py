@@ -47,8 +47,11 @@ class _Found:
     compilers: list[Compiler] = field(default_factory=list)
 
 
-def observe_packages(site_dirs: Sequence[Path], progress: Progress | None = None) -> Installed:
-    """List what is installed in these folders and read all shared objects and compilers in them; a file is read once."""
+def observe_packages(site_dirs: Sequence[Path], progress: Progress | None = None, *, deep: bool = False) -> Installed:
+    """List what is installed in these folders and read all shared objects and compilers in them; a file is read once.
+
+    `deep` searches every section of every library; otherwise well-known ones are read where the catalog says.
+    """
     found: dict[str, _Found] = {}
     files: list[tuple[str, Path, str]] = []
     unreadable: list[tuple[str, Text]] = []
@@ -66,7 +69,7 @@ def observe_packages(site_dirs: Sequence[Path], progress: Progress | None = None
         for folder, owner in developed:
             files += [(str(path), path, owner) for path in _walk_developed(folder, found[owner])]
     files += _conda_libraries(site_dirs)
-    unreadable += _read_all(files, found, progress)
+    unreadable += _read_all(files, found, progress, deep=deep)
     rows = (
         Distribution(f.name, f.version, f.requires, f.import_names, tuple(f.libraries), tuple(f.compilers))
         for f in found.values()
@@ -137,7 +140,10 @@ def _lost(site: Path, owners: Mapping[str, str], shadowed: frozenset[str]) -> li
 
 
 def _walk(site: Path, unreadable: list[tuple[str, Text]] | None = None) -> list[Path]:
-    """Every shared object and every compiler of GPU code below `site`, symbolic links to folders not followed; closed folders go to `unreadable`."""
+    """Every shared object and every compiler of GPU code below `site`.
+
+    Symbolic links to folders are not followed; closed folders go to `unreadable`.
+    """
     found = []
 
     def note(error: OSError) -> None:
@@ -163,7 +169,7 @@ def _conda_libraries(site_dirs: Sequence[Path]) -> list[tuple[str, Path, str]]:
 
 
 def _read_all(
-    files: list[tuple[str, Path, str]], found: dict[str, _Found], progress: Progress | None
+    files: list[tuple[str, Path, str]], found: dict[str, _Found], progress: Progress | None, *, deep: bool
 ) -> list[tuple[str, Text]]:
     unreadable: list[tuple[str, Text]] = []
     seen: set[tuple[int, int]] = set()
@@ -178,7 +184,7 @@ def _read_all(
             if (status.st_dev, status.st_ino) in seen:
                 continue
             seen.add((status.st_dev, status.st_ino))
-            _read(path, name, found.setdefault(owner, _Found(owner, "", (), ())))
+            _read(path, name, found.setdefault(owner, _Found(owner, "", (), ())), deep=deep)
         except FormatError as error:
             unreadable.append((name, Text(error.key, {k: str(v) for k, v in error.values.items()})))
         except OSError as error:
@@ -186,9 +192,9 @@ def _read_all(
     return unreadable
 
 
-def _read(path: Path, name: str, owner: _Found) -> None:
+def _read(path: Path, name: str, owner: _Found, *, deep: bool) -> None:
     if compiler_kind(name):
         owner.compilers.append(read_compiler(path, name))
     if _SHARED_OBJECT.search(name):
-        sections = load_catalog().sections_of(path.name)
+        sections = None if deep else load_catalog().sections_of(path.name)
         owner.libraries.append(read_library(path, name, search="all" if sections is None else sections))

@@ -23,7 +23,7 @@ def language_of(environ: Mapping[str, str]) -> Language:
     return "en"
 
 
-_COMMAND = re.compile(r"\barchfit (?=(?:doctor|plan|upgrade|rollback|history|verify|demo)\b)")
+_COMMAND = re.compile(r"\barchfit (?=(?:doctor|scan|audit|plan|upgrade|rollback|history|verify|demo)\b)")
 
 
 class Messages:
@@ -81,6 +81,10 @@ class Messages:
     def detail(self, finding: Finding) -> str:
         """A finding explained."""
         return self._fill(self._table["finding"][finding.id]["detail"], self.values(finding.values))
+
+    def violation(self, rule: str, values: Values) -> str:
+        """A rule of an audit that is not met."""
+        return self._fill(self._table["ui"][f"audit-{rule}"], self.values(values))
 
     def error(self, error: ArchfitError) -> str:
         """What went wrong, in one sentence."""

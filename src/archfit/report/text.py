@@ -95,18 +95,19 @@ class Screen:
             self.out.print(self.messages.ui("pretended", what=", ".join(pretended)), style="yellow", highlight=False)
         self.out.print()
 
-    def _mark(self, kind: str) -> Styled:
+    def mark(self, kind: str) -> Styled:
+        """A mark of one character: good, bad, warn or none."""
         pretty, plain, style = _MARKS[kind]
         return Styled(pretty if self.unicode else plain, style=style)
 
     def _outcome_mark(self, outcome: Outcome) -> Styled:
         if outcome.state is State.PASSED:
-            return self._mark("good")
+            return self.mark("good")
         if any(f.severity is Severity.ERROR for f in outcome.findings) or outcome.state is State.CRASHED:
-            return self._mark("bad")
+            return self.mark("bad")
         if any(f.severity is Severity.WARNING for f in outcome.findings) or outcome.state is State.UNDECIDED:
-            return self._mark("warn")
-        return self._mark("good" if outcome.findings else "none")
+            return self.mark("warn")
+        return self.mark("good" if outcome.findings else "none")
 
     def _outcome_text(self, outcome: Outcome) -> Styled:
         lines = [self.messages.title(f) for f in outcome.findings]
@@ -138,7 +139,7 @@ class Screen:
         self.out.print(self.messages.ui("also"), style="bold")
         for finding in findings:
             kind = {"error": "bad", "warning": "warn", "info": "none"}[finding.severity.value]
-            self._hanging(self._mark(kind), self.messages.title(finding))
+            self.hanging(self.mark(kind), self.messages.title(finding))
             primary_fix = primary.fix if primary else ""
             if finding.severity is not Severity.ERROR and finding.fix not in ("", primary_fix):
                 self._command(finding.fix, None)
@@ -193,19 +194,19 @@ class Screen:
         self.left_over(plan.unsolved)
         self._section("rejected", bool(plan.rejected))
         for rejected in plan.rejected:
-            self._hanging(self._mark("bad"), self.messages.rejected(rejected))
+            self.hanging(self.mark("bad"), self.messages.rejected(rejected))
 
     def left_over(self, rows: Sequence[Unsolved]) -> None:
         """What remains to be done by hand, with the commands."""
         for row in rows:
-            self._hanging(self._mark("warn"), self.messages.text(row.text))
+            self.hanging(self.mark("warn"), self.messages.text(row.text))
             if row.command:
                 self._command(row.command, None)
 
     def _option(self, number: int, option: Option, plan: Plan) -> None:
         self.out.print()
         head = Styled.assemble((option.kind, "cyan"), "  ", self.messages.text(option.summary))
-        self._hanging(Styled(f"{number}.", style="bold"), head, indent=0)
+        self.hanging(Styled(f"{number}.", style="bold"), head, indent=0)
         lines: list[RenderableType] = [
             *(Styled(f"{s.package}: {self._move(s.current, s.wanted)}") for s in option.steps if s.action == "install"),
             *self._why(option),
@@ -256,7 +257,7 @@ class Screen:
             self.out.print()
             self.out.print(self.messages.ui(title), style="bold")
 
-    def _hanging(self, mark: Styled, text: str | Styled, indent: int = 2) -> None:
+    def hanging(self, mark: Styled, text: str | Styled, indent: int = 2) -> None:
         """A mark and a text whose further lines begin below its first."""
         grid = Table.grid(padding=(0, 1))
         grid.add_column(no_wrap=True)
@@ -312,7 +313,7 @@ class Screen:
             if only_failures and evidence.status is not Proof.FAILED:
                 continue
             kind = {Proof.PASSED: "good", Proof.FAILED: "bad", Proof.SKIPPED: "none"}[evidence.status]
-            grid.add_row(self._mark(kind), evidence.probe, self._evidence_text(evidence))
+            grid.add_row(self.mark(kind), evidence.probe, self._evidence_text(evidence))
         self.out.print(grid)
         counts = [sum(e.status is proof for e in verification.evidence) for proof in Proof]
         key = "verify-passed" if verification.passed else "verify-failed" if counts[1] else "verify-nothing"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +13,7 @@ from packaging.version import InvalidVersion, Version
 
 from archfit.errors import ApplyError, ObserveError
 from archfit.model import LockedPackage
+from archfit.uv import last_words, run_uv
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +29,6 @@ class Lock:
         """Bytes of all wheels that change; None if the index does not tell one of the sizes."""
         sizes = [c.wheel_bytes for c in self.changes]
         return None if None in sizes else sum(size for size in sizes if size is not None)
-
-
-def uv_path() -> str:
-    """The uv that came with archfit, whatever is on PATH."""
-    from uv import find_uv_bin
-
-    return find_uv_bin()
 
 
 def resolve(
@@ -65,9 +57,9 @@ def resolve(
         command = ["pip", "compile", str(wishes), "--python", str(python), "--format", "pylock.toml", "-o", str(lock)]
         command += ["--quiet", "--no-header", *(["--index-url", index] if index else [])]
         command += ["--prerelease", "allow", "--upgrade"] if prerelease else []
-        done = _run(command)
+        done = run_uv(command)
         if done.returncode != 0:
-            raise ObserveError("resolve-failed", specs=" ".join(specs), cause=_last_words(done.stderr))
+            raise ObserveError("resolve-failed", specs=" ".join(specs), cause=last_words(done.stderr))
         packages = tomllib.loads(lock.read_text("utf-8"))["packages"]
     pins = "".join(_pin(package) for package in packages)
     return Lock(pins, index, tuple(_changes(packages, installed, frozenset(reinstall))))
@@ -89,9 +81,9 @@ def install(python: Path, lock: Lock, *, reinstall: Iterable[str] = (), talk: bo
         command += ["--index-url", lock.index] if lock.index else []
         for name in reinstall:
             command += ["--reinstall-package", name]
-        done = _run(command, talk=talk)
+        done = run_uv(command, talk=talk)
     if done.returncode != 0:
-        raise ApplyError("install-failed", cause=_last_words(done.stderr))
+        raise ApplyError("install-failed", cause=last_words(done.stderr))
 
 
 def create_environment(folder: Path, python: str, specs: Sequence[str], *, talk: bool = False) -> None:
@@ -102,33 +94,20 @@ def create_environment(folder: Path, python: str, specs: Sequence[str], *, talk:
     """
     wanted = ["pip", "install", "--python", str(folder / "bin/python"), *specs]
     for command in (["venv", "--quiet", "--python", python, str(folder)], wanted):
-        done = _run(command, talk=talk and command is wanted)
+        done = run_uv(command, talk=talk and command is wanted)
         if done.returncode != 0:
-            raise ApplyError("install-failed", cause=_last_words(done.stderr))
+            raise ApplyError("install-failed", cause=last_words(done.stderr))
 
 
 def find_python(request: str) -> Path | None:
     """An interpreter on this machine, such as ``3.12``; None if there is none."""
-    done = _run(["python", "find", "--no-project", "--no-python-downloads", request])
+    done = run_uv(["python", "find", "--no-project", "--no-python-downloads", request])
     return Path(done.stdout.strip()) if done.returncode == 0 and done.stdout.strip() else None
 
 
 def cache_folder() -> Path:
     """Where uv keeps what it has downloaded."""
-    return Path(_run(["cache", "dir"]).stdout.strip() or "~/.cache/uv").expanduser()
-
-
-def _run(arguments: Sequence[str], *, talk: bool = False) -> subprocess.CompletedProcess[str]:
-    show = talk and sys.stderr.isatty()
-    return subprocess.run(
-        [uv_path(), *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=None if show else subprocess.PIPE,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    return Path(run_uv(["cache", "dir"]).stdout.strip() or "~/.cache/uv").expanduser()
 
 
 def _preferences(installed: Mapping[str, str]) -> str:
@@ -161,16 +140,3 @@ def _pin(package: dict[str, Any]) -> str:
     files = [*package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else [])]
     hashes = (f" --hash={kind}:{value}" for file in files for kind, value in file.get("hashes", {}).items())
     return f"{package['name']}=={package['version']}{''.join(hashes)}\n"
-
-
-_LONG_CHAIN = 3
-
-
-def _last_words(stderr: str | None) -> str:
-    """What uv ended with; of a long chain of causes (a network's) its error and where the trouble began."""
-    lines = [line.strip(" ×╰─▶") for line in (stderr or "").splitlines() if not line.startswith("Using Python")]
-    causes = [line.removeprefix("cause:").strip() for line in lines if line.startswith("cause:")]
-    if len(causes) >= _LONG_CHAIN:
-        lines = [next((line for line in lines if line.startswith("error:")), ""), causes[-1]]
-    words = " ".join(line.removeprefix("error:").strip() for line in lines)
-    return " ".join(words.split())[-600:] or "uv said nothing"

@@ -1,0 +1,5 @@
+"""What code is inside: files, folders, wheels, environments, and requirements read from the package index."""
+
+from archfit.scan.look import ScanWish, scan
+
+__all__ = ["ScanWish", "scan"]

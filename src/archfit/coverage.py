@@ -93,7 +93,7 @@ def base_targets_of(library: Library) -> tuple[str, ...]:
     sets = Counter[tuple[str, ...]]()
     for container in library.containers:
         if container.registered and can_launch(container):
-            sets[_sorted(o.target for o in container.objects if o.launchable)] += container.count
+            sets[_sorted_targets(container)] += container.count
     return sets.most_common(1)[0][0] if sets else targets_of(library)
 
 
@@ -116,16 +116,34 @@ def _required(judged: list[tuple[Container, Verdict]], device: ComputeCapability
     """The containers that every GPU must find code in.
 
     Left out are containers that the library's own code picks from; those with nothing but `a` or `f` code, kernels for one
-    generation that have a general sibling; and kernels for what only newer GPUs have. If nothing else is there, the library
-    picks from all it has.
+    generation that have a general sibling; and kernels for what only newer GPUs have. Where there are containers of the second
+    kind, the library chooses among its units by GPU, and those built for what most are built for speak for it. If nothing else
+    is there, the library picks from all it has.
     """
-    required = [(c, v) for c, v in judged if c.registered and not _optional(c.objects)]
+    registered = [(c, v) for c, v in judged if c.registered]
+    required = [(c, v) for c, v in registered if not _optional(c.objects)]
     if not required:
         return judged
+    if len(required) < len(registered):
+        modal = _modal(required)
+        if any(v is not Verdict.NONE for c, v in required if _sorted_targets(c) == modal):
+            return [(c, v) for c, v in required if v is not Verdict.NONE]
     served = sum(c.count for c, v in required if v is not Verdict.NONE)
     if 2 * served > sum(c.count for c, _ in required):
         required = [(c, v) for c, v in required if v is not Verdict.NONE or not _for_newer(c.objects, device)]
     return required
+
+
+def _modal(required: list[tuple[Container, Verdict]]) -> tuple[str, ...]:
+    """The targets that most of these containers share; of several such the first in order."""
+    sets = Counter[tuple[str, ...]]()
+    for container, _ in required:
+        sets[_sorted_targets(container)] += container.count
+    return min(sets, key=lambda targets: (-sets[targets], targets))
+
+
+def _sorted_targets(container: Container) -> tuple[str, ...]:
+    return _sorted(o.target for o in container.objects if o.launchable)
 
 
 def _optional(objects: tuple[CodeObject, ...]) -> bool:
@@ -196,6 +214,7 @@ def judge_package(
     ]
     if not with_code:
         return PackageCoverage(Verdict.NO_GPU_CODE, (), judged)
+    with_code = [lib for lib in with_code if lib.format != "archive"] or with_code  # nobody loads a static archive
     main = [lib for lib in with_code if _named(lib, loading.main)]
     chosen = [_choose(group, judged) for group in _groups(main or with_code, loading, cuda)]
     required = [lib for lib in chosen if not _excused(lib, loading, judged, device)] or chosen
@@ -237,6 +256,8 @@ def _groups(libraries: Sequence[Library], loading: Loading, cuda: CudaVersion | 
 
 def _family(library: Library, loading: Loading) -> tuple[str, str, str]:
     """The path without what tells variants apart, what tells them apart, and who picks: cuda, gpu or nobody."""
+    if library.format in ("cubin", "ptx", "fatbin"):
+        return "*", library.path, "gpu"  # files of single code objects are there to be picked from
     for pattern, by in loading.picked:
         match = pattern.search(library.path)
         if match:

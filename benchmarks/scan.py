@@ -267,7 +267,7 @@ def print_table(found: dict[str, list[Run]], floor: str, rival: str = "") -> Non
         "| | time | of the floor | processor | of the floor | memory |"
         + (" cuobjdump takes | its memory |" if rival else "")
     )
-    print("|---|---|---|---|---|---|" + ("---|---|" if rival else ""))
+    print("|---|---|---|---|---|---|" + (rival and "---|---|"))
     for label, runs in found.items():
         times = sorted(r.work_s for r in runs)
         cells = [
@@ -326,9 +326,11 @@ def print_environment(root: Path, options: argparse.Namespace) -> None:
         found = in_turns(rows, options.runs) | in_turns(slow, options.cuobjdump_runs)
         print(f"\nWarm, {options.runs} turns, {options.cuobjdump_runs} of cuobjdump:\n")
         print_table(found, next(iter(rows)), next(iter(slow), ""))
+        if not options.cold_runs:
+            return
         how = forget(files)
         found = in_turns(rows, options.cold_runs, lambda: forget(files))
-        found |= in_turns(slow, min(1, options.cuobjdump_runs), lambda: forget(files))
+        found |= in_turns(dict(list(slow.items())[:1]), 1, lambda: forget(files))
         print(f"\nCold ({how}), {options.cold_runs} turns:\n")
         print_table(found, next(iter(rows)), next(iter(slow), ""))
 

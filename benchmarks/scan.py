@@ -315,7 +315,11 @@ def print_environment(root: Path, options: argparse.Namespace) -> None:
             "what the catalog names (as `doctor` does)": child("catalog", lists),
             "the same, 8 threads": child("catalog in threads", lists),
             "all sections searched": child("everything", lists),
+            "`archfit --version`, whole process": archfit("--version"),
             "`archfit scan ENV --json`, whole process": archfit("scan", root, "--json"),
+            '`archfit doctor ENV --gpu "RTX 5090" --json`, whole process': archfit(
+                "doctor", root, "--gpu", "RTX 5090", "--json"
+            ),
         }
         slow: dict[str, Measure] = {}
         if options.cuobjdump:

@@ -61,6 +61,7 @@ __all__ = [
     "audit",
     "cache_folder",
     "cost_of",
+    "counts_files",
     "create_environment",
     "default_level",
     "devices_of",
@@ -189,16 +190,23 @@ def _holds_packages(path: Path) -> bool:
     return path.is_dir() and next(path.glob("*.dist-info"), None) is not None
 
 
+def counts_files(wish: ScanWish) -> bool:
+    """Is the progress of this scan told in files, not in bytes? So it is for environments."""
+    path = expand(wish.name)
+    return is_environment(path) or (path.is_dir() and next(path.glob("*.dist-info"), None) is not None)
+
+
 def _counted(on_bytes: OnCount | None, on_total: OnCount | None) -> OnRead:
     """Progress of an environment counts files."""
-    last = [0]
+    told = 0
 
     def on_read(done: int, total: int) -> None:
-        if done == 0 and on_total:
+        nonlocal told
+        if told == 0 and on_total:
             on_total(total)
-        if on_bytes and done > last[0]:
-            on_bytes(done - last[0])
-            last[0] = done
+        if on_bytes and done > told:
+            on_bytes(done - told)
+        told = max(told, done)
 
     return on_read
 

@@ -193,7 +193,7 @@ def _holds_packages(path: Path) -> bool:
 def counts_files(wish: ScanWish) -> bool:
     """Is the progress of this scan told in files, not in bytes? So it is for environments."""
     path = expand(wish.name)
-    return is_environment(path) or (path.is_dir() and next(path.glob("*.dist-info"), None) is not None)
+    return is_environment(path) or _holds_packages(path)
 
 
 def _counted(on_bytes: OnCount | None, on_total: OnCount | None) -> OnRead:

@@ -3,9 +3,9 @@
 
 usage: python tools/check_torch_releases.py [--only 2.8.0,2.15.0] [--platform linux-x86_64]
 
-Each wheel is read from the index as a stream (0.5 to 0.9 GB); nothing is stored but the answer. What a release was built for is
-what its own ``torch.cuda.get_arch_list()`` says: a text in ``libtorch_python.so``, which is read here, too. Exit code 4 if a GPU
-of that list is judged anything but native or compatible.
+Each wheel is read from the index as a stream (0.5 to 0.9 GB); nothing is stored but the answer. What a release was built
+for is what its own ``torch.cuda.get_arch_list()`` says: a text in ``libtorch_python.so``, which is read here, too. Exit
+code 4 if a GPU of that list is judged anything but native or compatible.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from archfit.errors import ArchfitError
 from archfit.scan import ScanWish, scan
 from archfit.scan.index import RemoteArchive, find_wheel
 
-_FLAGS = re.compile(rb"\0((?:sm_\d{2,3}[af]? ?|compute_\d{2,3}[af]? ?)+)\0")
+_FLAGS = re.compile(rb"(?:(?:sm|compute)_\d{2,3}[af]? ){2,}(?:sm|compute)_\d{2,3}[af]?")
 _FINE = (Verdict.NATIVE, Verdict.COMPATIBLE)
 _PYTHONS = ("3.11", "3.10", "3.9", "3.12")
 
@@ -75,7 +75,8 @@ def main() -> int:
     rows = {b.torch: b.order for b in load_catalog().builds if b.on_pypi and b.targets}
     releases = options.only.split(",") if options.only else sorted(rows, key=rows.__getitem__)
     print(
-        "| torch | Python | its own list | verdict (n native, c compatible) | parts that lack one of them |\n|---|---|---|---|---|"
+        "| torch | Python | its own list | verdict (n native, c compatible) | parts that lack one of them |\n"
+        "|---|---|---|---|---|"
     )
     fine = [check(release, options.platform) for release in releases]
     return 0 if all(fine) else 4

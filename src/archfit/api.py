@@ -45,11 +45,11 @@ from archfit.probe import Wish, observe
 from archfit.probe.choose import Choice, choose_target, expand, is_environment
 from archfit.probe.observe import observe_code, observe_interpreter, parse_driver, parse_gpus
 from archfit.probe.packages import observe_packages
-from archfit.scan import ScanWish
+from archfit.scan import ScanWish, wheels_in
 from archfit.scan import scan as scan_files
 from archfit.transaction import Change, Journal, apply, read_history, refuse_unfit, roll_back, unfinished
 from archfit.transaction.installer import Lock, cache_folder, create_environment, find_python, install, resolve
-from archfit.verify import LEVELS, verify
+from archfit.verify import LEVELS, default_level, verify
 
 __all__ = [
     "LEVELS",
@@ -62,6 +62,7 @@ __all__ = [
     "cache_folder",
     "cost_of",
     "create_environment",
+    "default_level",
     "devices_of",
     "doctor",
     "environment_root",
@@ -77,6 +78,7 @@ __all__ = [
     "prove",
     "rollback",
     "scan",
+    "spread",
     "upgrade",
 ]
 
@@ -162,14 +164,29 @@ def scan(wish: ScanWish, on_bytes: OnCount | None = None, on_total: OnCount | No
         FormatError, OSError: the one file that was asked for cannot be read.
         ObserveError: the package index cannot be reached, or has no such wheel.
     """
+    if not wish.name.strip():
+        raise UsageError("scan-unknown", name='""')
     path = expand(wish.name)
     if is_environment(path):
         installed, cuda = observe_code(wish.name, _counted(on_bytes, on_total), deep=wish.deep)
-    elif path.is_dir() and next(path.glob("*.dist-info"), None):
+    elif _holds_packages(path):
         installed, cuda = observe_packages((path,), _counted(on_bytes, on_total), deep=wish.deep), None
     else:
         return scan_files(wish, on_bytes, on_total)
     return Subject(wish.name, "environment", installed.distributions, installed.unreadable, cuda=cuda)
+
+
+def spread(name: str) -> tuple[str, ...]:
+    """What a word stands for: a folder of wheels for each of them, and for itself if it holds other code, or nothing."""
+    path = expand(name)
+    if not (name.strip() and path.is_dir()) or is_environment(path) or _holds_packages(path):
+        return (name,)
+    wheels, has_more = wheels_in(path)
+    return (*map(str, wheels), *((name,) if has_more or not wheels else ()))
+
+
+def _holds_packages(path: Path) -> bool:
+    return path.is_dir() and next(path.glob("*.dist-info"), None) is not None
 
 
 def _counted(on_bytes: OnCount | None, on_total: OnCount | None) -> OnRead:
@@ -194,7 +211,7 @@ def devices_of(specs: Sequence[str]) -> tuple[ComputeCapability, ...]:
     """
     catalog = load_catalog()
     named = [gpu.capability for spec in specs for gpu in parse_gpus(spec, catalog)]
-    return tuple(dict.fromkeys(named)) or tuple(sorted(catalog.generations))
+    return tuple(sorted(set(named or catalog.generations)))
 
 
 def kernels_lacking(
@@ -211,10 +228,8 @@ def kernels_lacking(
 
 
 def audit(subject: Subject, policy: Policy) -> Audit:
-    """Hold what was scanned against a policy; the size that counts is that of the file, where there is one on this disk."""
-    path = Path(subject.name)
-    size_bytes = path.stat().st_size if path.is_file() else None
-    return audit_subject(subject, policy, load_catalog().loading_of, size_bytes)
+    """Hold what was scanned against a policy."""
+    return audit_subject(subject, policy, load_catalog().loading_of)
 
 
 def make_plan(diagnosis: Diagnosis, wish: PlanWish) -> Plan:
@@ -345,9 +360,16 @@ def history(target: str | None) -> History:
     return read_history(environment_root(target))
 
 
-def prove(diagnosis: Diagnosis, level: str, on_probe: OnProbe | None = None) -> Verification:
-    """Collect evidence up to `level`."""
-    return verify(diagnosis, level, on_probe=on_probe)
+def prove(
+    diagnosis: Diagnosis,
+    level: str,
+    on_probe: OnProbe | None = None,
+    *,
+    device: str = "cuda",
+    only: tuple[str, ...] = (),
+) -> Verification:
+    """Collect evidence up to `level`; `device` cpu checks the kernel probes themselves, `only` are patterns of probes."""
+    return verify(diagnosis, level, device=device, only=only, on_probe=on_probe)
 
 
 def environment_root(target: str | None) -> Path:

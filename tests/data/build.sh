@@ -252,6 +252,3 @@ printf '.section .nv_fatb,"dr"\n.incbin "%s"\n' "$work/several.fatbin" >"$work/b
 $windows-as -mbig-obj "$work/big.s" -o "$work/compiled_with_bigobj.obj"
 (cd "$work" && rm -f code.lib && $windows-ar rcD code.lib entry.obj code.obj compiled_with_bigobj.obj)
 keep code.lib
-
-# one kernel for every target, alone and together, for the test on a real GPU
-python3 "$data/build_targets.py" "$nvcc"

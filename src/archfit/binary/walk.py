@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
 
-from archfit.binary import elf
-from archfit.binary.cubin import parse_cubin
+from archfit.binary.cubin import CUBIN_START, cubin_size, parse_cubin
 from archfit.binary.fatbin import CONTAINER_START, Codes, Place, parse_fatbin, walk_containers
 from archfit.binary.search import find
-from archfit.binary.source import LARGEST_READ_BYTES, Read, peek, read_exactly, reader_of
+from archfit.binary.source import LARGEST_READ_BYTES, Read, read_exactly, reader_of
 from archfit.errors import FormatError
 
 FindCode = Callable[[int, int], tuple[int, bool]]
 """``find_code(position, end)``: offset of the next container or cubin, or `end`; True for a cubin."""
 
-# The start of a cubin that stands by itself: ELF, 64 bit, of NVIDIA's two ABIs.
-_CUBIN_START = b"\x7fELF\x02\x01\x01"
-_CUBIN_ABIS = (0x33, 0x41)
-_IDENT_BYTES = 64
 _LARGEST_SEARCH_BYTES = 1 << 20
 _MOST_DAMAGED = 16  # in honest files there is none; each one may cost a walk to the end of the file
+_NEAR_BYTES = 256
 
 
 def walk_packed(read: Read, start: int, end: int, codes: Codes) -> Iterator[Place]:
@@ -73,32 +69,17 @@ def _walk_cubin(
     read: Read, offset: int, end: int, codes: Codes, damaged: list[FormatError]
 ) -> Generator[Place, None, int]:
     """The cubin at `offset`, if there is one; returns where to go on."""
-    size = _cubin_size(read, offset)
+    size = cubin_size(read, offset)
     if not 0 < size <= min(end - offset, LARGEST_READ_BYTES):
-        return offset + len(_CUBIN_START)
+        return offset + len(CUBIN_START)
     try:
         data = read_exactly(read, size, offset, "cubin")
         code = parse_cubin(reader_of(data)).code
     except FormatError as error:
         _note(damaged, error, offset)
-        return offset + len(_CUBIN_START)
+        return offset + len(CUBIN_START)
     yield offset, offset + size, (codes.add(code),)
     return offset + size
-
-
-def _cubin_size(read: Read, offset: int) -> int:
-    """Size in bytes of the cubin at `offset`, 0 for other ELF files: section headers stand at its start or its end."""
-    ident = read(_IDENT_BYTES, offset)
-    if len(ident) < _IDENT_BYTES or ident[7] not in _CUBIN_ABIS or elf.machine_of(ident) != elf.MACHINE_CUDA:
-        return 0
-    segments, sections = (int.from_bytes(ident[at : at + 8], "little") for at in (32, 40))
-    sizes = [int.from_bytes(ident[at : at + 2], "little") for at in range(54, 62, 2)]
-    behind_headers = max(segments + sizes[0] * sizes[1], sections + sizes[2] * sizes[3])
-    if sections != _IDENT_BYTES:
-        return behind_headers
-    table = peek(read, sizes[2] * sizes[3], offset + sections)
-    rows = elf.SECTION.iter_unpack(table[: len(table) - len(table) % elf.SECTION.size])
-    return max(behind_headers, max((row[4] + row[5] for row in rows if row[1] != elf.SHT_NOBITS), default=0))
 
 
 def skip_zeros(read: Read, position: int, end: int) -> int:
@@ -135,7 +116,7 @@ OVERLAP = len(CONTAINER_START) - 1
 
 def first_code(data: bytes, start: int = 0) -> tuple[int, bool]:
     """Offset of the first container or cubin in `data` at or behind `start`, or -1; True for a cubin."""
-    container, cubin = find(data, CONTAINER_START, start), find(data, _CUBIN_START, start)
+    container, cubin = find(data, CONTAINER_START, start), find(data, CUBIN_START, start)
     if cubin >= 0 and not 0 <= container < cubin:
         return cubin, True
     return container, False

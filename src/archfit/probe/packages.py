@@ -45,6 +45,7 @@ class _Found:
     import_names: tuple[str, ...]
     libraries: list[Library] = field(default_factory=list)
     compilers: list[Compiler] = field(default_factory=list)
+    probes: tuple[tuple[str, str], ...] = ()
 
 
 def observe_packages(site_dirs: Sequence[Path], progress: Progress | None = None, *, deep: bool = False) -> Installed:
@@ -71,7 +72,7 @@ def observe_packages(site_dirs: Sequence[Path], progress: Progress | None = None
     files += _conda_libraries(site_dirs)
     unreadable += _read_all(files, found, progress, deep=deep)
     rows = (
-        Distribution(f.name, f.version, f.requires, f.import_names, tuple(f.libraries), tuple(f.compilers))
+        Distribution(f.name, f.version, f.requires, f.import_names, tuple(f.libraries), tuple(f.compilers), f.probes)
         for f in found.values()
     )
     return Installed(tuple(sorted(rows, key=lambda d: d.name)), tuple(dict(unreadable).items()))
@@ -98,7 +99,16 @@ def _read_metadata(site: Path, found: dict[str, _Found]) -> tuple[dict[str, str]
             source = place if place in links else _editable_folder(metadata.read_text("direct_url.json"))
             developed += [(source, name)] if source else []
             found[name] = _Found(name, metadata.version, tuple(metadata.requires or ()), _import_names(metadata, paths))
+            found[name].probes = _probes(metadata)
     return owners, developed
+
+
+def _probes(metadata: Metadata) -> tuple[tuple[str, str], ...]:
+    """The probes that a project brings for ``archfit verify``: its entry points of the group ``archfit.probes``."""
+    if "[archfit.probes]" not in (metadata.read_text("entry_points.txt") or ""):
+        return ()
+    points = metadata.entry_points.select(group="archfit.probes")
+    return tuple(sorted((point.name, f"{point.module}:{point.attr}") for point in points))
 
 
 def _editable_folder(direct_url: str | None) -> Path | None:
@@ -185,10 +195,8 @@ def _read_all(
                 continue
             seen.add((status.st_dev, status.st_ino))
             _read(path, name, found.setdefault(owner, _Found(owner, "", (), ())), deep=deep)
-        except FormatError as error:
-            unreadable.append((name, Text(error.key, {k: str(v) for k, v in error.values.items()})))
-        except OSError as error:
-            unreadable.append((name, Text("plain", {"text": error.strerror or str(error)})))
+        except (FormatError, OSError) as error:
+            unreadable.append((name, Text.why(error)))
     return unreadable
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Make targets.zip beside this script: one kernel as fatbins for every target that nvcc 13.0 knows, in every way of packing.
 
-usage: tests/data/build_targets.py [NVCC]
+usage: tests/gpu/build_targets.py [NVCC]
 
 Names tell what is inside: ``sass_90a``, ``ptx_90``, ``sass_80_90+ptx_120``; a suffix ``.zstd`` or ``.lz4`` means compressed.
 """
@@ -15,7 +15,7 @@ import zipfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SOURCE = HERE / "scale.cu"
+SOURCE = HERE.parent / "data" / "scale.cu"
 BASES = ("75", "80", "86", "87", "88", "89", "90", "100", "103", "110", "120", "121")
 SPECIFIC = tuple(f"{base}a" for base in ("90", "100", "103", "110", "120", "121"))
 FAMILY = tuple(f"{base}f" for base in ("100", "103", "110", "120", "121"))

@@ -72,21 +72,22 @@ def prepare_floor(lists: Path, name: str) -> Work:
 
 def prepare_reader(lists: Path, search: Any = (), *, threads: int = 1, walk: bool = False) -> Work:
     from archfit.binary.library import read_library
-    from archfit.binary.many import Wanted, read_libraries
-    from archfit.catalog import load_catalog
 
     files = [Path(line) for line in (lists / "files.txt").read_text().splitlines()]
-    root, catalog = Path((lists / "root.txt").read_text()), load_catalog()
+    root = Path((lists / "root.txt").read_text())
+    searched: Callable[[Path], Any] = lambda file: search  # noqa: E731
+    if search == "catalog":
+        from archfit.catalog import load_catalog
 
-    def searched(file: Path) -> Any:
-        sections = catalog.sections_of(file.name) if search == "catalog" else search
-        return "all" if sections is None else sections
+        catalog = load_catalog()
+        searched = lambda file: "all" if (named := catalog.sections_of(file.name)) is None else named  # noqa: E731
+    if threads > 1:
+        from archfit.binary.many import Wanted, read_libraries
+
+        return lambda: read_libraries([Wanted(file, str(file), searched(file)) for file in files], threads=threads)
 
     def work() -> object:
-        found = shared_objects(root) if walk else files
-        if threads == 1:
-            return [read_library(file, search=searched(file)) for file in found]
-        return read_libraries([Wanted(file, str(file), searched(file)) for file in found], threads=threads)
+        return [read_library(file, search=searched(file)) for file in (shared_objects(root) if walk else files)]
 
     return work
 

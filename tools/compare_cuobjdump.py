@@ -26,7 +26,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -34,6 +33,8 @@ from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import tomllib
 
 from archfit.binary.fatbin import CONTAINER_START
 from archfit.binary.library import find_containers, read_library

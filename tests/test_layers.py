@@ -17,7 +17,7 @@ FLOORS = (
     {"api"},
     {"logs"},
     {"probe", "checks", "planner", "scan", "transaction", "verify", "report", "explainer", "runner"},
-    {"binary", "catalog", "child", "uv"},
+    {"binary", "catalog", "child", "together", "uv"},
     {"audit"},
     {"coverage"},
     {"model"},

@@ -45,7 +45,7 @@ from archfit.probe import Wish, observe
 from archfit.probe.choose import Choice, choose_target, expand, is_environment
 from archfit.probe.observe import observe_code, observe_interpreter, parse_driver, parse_gpus
 from archfit.probe.packages import observe_packages
-from archfit.scan import ScanWish
+from archfit.scan import ScanWish, wheels_in
 from archfit.scan import scan as scan_files
 from archfit.transaction import Change, Journal, apply, read_history, refuse_unfit, roll_back, unfinished
 from archfit.transaction.installer import Lock, cache_folder, create_environment, find_python, install, resolve
@@ -61,6 +61,7 @@ __all__ = [
     "audit",
     "cache_folder",
     "cost_of",
+    "counts_files",
     "create_environment",
     "default_level",
     "devices_of",
@@ -78,6 +79,7 @@ __all__ = [
     "prove",
     "rollback",
     "scan",
+    "spread",
     "upgrade",
 ]
 
@@ -163,26 +165,48 @@ def scan(wish: ScanWish, on_bytes: OnCount | None = None, on_total: OnCount | No
         FormatError, OSError: the one file that was asked for cannot be read.
         ObserveError: the package index cannot be reached, or has no such wheel.
     """
+    if not wish.name.strip():
+        raise UsageError("scan-unknown", name='""')
     path = expand(wish.name)
     if is_environment(path):
         installed, cuda = observe_code(wish.name, _counted(on_bytes, on_total), deep=wish.deep)
-    elif path.is_dir() and next(path.glob("*.dist-info"), None):
+    elif _holds_packages(path):
         installed, cuda = observe_packages((path,), _counted(on_bytes, on_total), deep=wish.deep), None
     else:
         return scan_files(wish, on_bytes, on_total)
     return Subject(wish.name, "environment", installed.distributions, installed.unreadable, cuda=cuda)
 
 
+def spread(name: str) -> tuple[str, ...]:
+    """What a word stands for: a folder of wheels for each of them, and for itself if it holds other code, or nothing."""
+    path = expand(name)
+    if not (name.strip() and path.is_dir()) or is_environment(path) or _holds_packages(path):
+        return (name,)
+    wheels, has_more = wheels_in(path)
+    return (*map(str, wheels), *((name,) if has_more or not wheels else ()))
+
+
+def _holds_packages(path: Path) -> bool:
+    return path.is_dir() and next(path.glob("*.dist-info"), None) is not None
+
+
+def counts_files(wish: ScanWish) -> bool:
+    """Is the progress of this scan told in files, not in bytes? So it is for environments."""
+    path = expand(wish.name)
+    return is_environment(path) or _holds_packages(path)
+
+
 def _counted(on_bytes: OnCount | None, on_total: OnCount | None) -> OnRead:
     """Progress of an environment counts files."""
-    last = [0]
+    told = 0
 
     def on_read(done: int, total: int) -> None:
-        if done == 0 and on_total:
+        nonlocal told
+        if told == 0 and on_total:
             on_total(total)
-        if on_bytes and done > last[0]:
-            on_bytes(done - last[0])
-            last[0] = done
+        if on_bytes and done > told:
+            on_bytes(done - told)
+        told = max(told, done)
 
     return on_read
 
@@ -195,7 +219,7 @@ def devices_of(specs: Sequence[str]) -> tuple[ComputeCapability, ...]:
     """
     catalog = load_catalog()
     named = [gpu.capability for spec in specs for gpu in parse_gpus(spec, catalog)]
-    return tuple(dict.fromkeys(named)) or tuple(sorted(catalog.generations))
+    return tuple(sorted(set(named or catalog.generations)))
 
 
 def kernels_lacking(
@@ -212,10 +236,8 @@ def kernels_lacking(
 
 
 def audit(subject: Subject, policy: Policy) -> Audit:
-    """Hold what was scanned against a policy; the size that counts is that of the file, where there is one on this disk."""
-    path = Path(subject.name)
-    size_bytes = path.stat().st_size if path.is_file() else None
-    return audit_subject(subject, policy, load_catalog().loading_of, size_bytes)
+    """Hold what was scanned against a policy."""
+    return audit_subject(subject, policy, load_catalog().loading_of)
 
 
 def make_plan(diagnosis: Diagnosis, wish: PlanWish) -> Plan:

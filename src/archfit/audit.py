@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -22,8 +22,14 @@ from archfit.model import Library, Subject, Values
 Rule = Literal["gpu-missing", "gpu-partial", "gpu-jit", "wheel-too-large", "file-unreadable", "no-gpu-code"]
 RULES: tuple[Rule, ...] = ("gpu-missing", "gpu-partial", "gpu-jit", "wheel-too-large", "file-unreadable", "no-gpu-code")
 
-_KEYS = frozenset({"require", "allow-jit", "max-size", "exceptions"})
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?i?)B?", re.IGNORECASE)
+_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "require": ((str, float, list), '["7.5", "12.0"]'),
+    "allow-jit": ((bool,), "true, false"),
+    "max-size": ((str, int), '"900MB"'),
+    "exceptions": ((list,), "[[tool.archfit.audit.exceptions]]"),
+}
+"""What each setting may be, and an example of it."""
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*((?:[KMGT]i?)?)B?", re.IGNORECASE)
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
@@ -76,21 +82,27 @@ class Audit:
         return not self.violations
 
 
-def audit(
-    subject: Subject, policy: Policy, loading_of: Callable[[str], Loading], size_bytes: int | None = None
-) -> Audit:
-    """Hold `subject` against `policy`; `size_bytes` is the size of the file itself, where there is one."""
+def audit(subject: Subject, policy: Policy, loading_of: Callable[[str], Loading]) -> Audit:
+    """Hold `subject` against `policy`."""
     judged = {device: judge_subject(subject, device, loading_of) for device in policy.require}
     found = [v for device, package in judged.items() for v in _device_violations(subject, policy, device, package)]
     found += [Violation("file-unreadable", name, None, {"why": why}) for name, why in subject.unreadable]
-    if policy.require and not any(lib.containers for lib in subject.libraries):
+    if judged and all(package.verdict is Verdict.NO_GPU_CODE for package in judged.values()):
         found.append(Violation("no-gpu-code", "", None))
-    if policy.max_bytes is not None and size_bytes is not None and size_bytes > policy.max_bytes:
-        values = {"size": f"{size_bytes:,}", "limit": f"{policy.max_bytes:,}"}
-        found.append(Violation("wheel-too-large", "", None, values))
+    found += _too_large(subject, policy)
     excused = [(v, reason) for v in found if (reason := _excuse(v, subject, policy)) is not None]
     kept = {id(v) for v, _ in excused}
     return Audit(subject, tuple(v for v in found if id(v) not in kept), tuple(excused), judged)
+
+
+def _too_large(subject: Subject, policy: Policy) -> list[Violation]:
+    """The file itself; of a folder or an environment, each library."""
+    sizes = [("", subject.size_bytes)] if subject.size_bytes else [(b.path, b.size_bytes) for b in subject.libraries]
+    return [
+        Violation("wheel-too-large", path, None, {"size": f"{size:,}", "limit": f"{policy.max_bytes:,}"})
+        for path, size in sizes
+        if policy.max_bytes is not None and size > policy.max_bytes
+    ]
 
 
 def _device_violations(
@@ -139,20 +151,28 @@ def read_policy(path: Path) -> Policy:
         document = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError("policy-unreadable", path=path, cause=getattr(error, "strerror", None) or error) from error
-    return parse_policy(document.get("tool", {}).get("archfit", {}).get("audit", {}), str(path))
+    table = document
+    for name in ("tool", "archfit", "audit"):
+        table = table.get(name, {}) if isinstance(table, dict) else {}
+    return parse_policy(table, str(path))
 
 
-def parse_policy(table: dict[str, Any], where: str) -> Policy:
+def parse_policy(table: Any, where: str) -> Policy:
     """The policy that a table holds; raises UsageError for what cannot be meant."""
-    for key in table.keys() - _KEYS:
-        raise UsageError("policy-key", setting=key, where=where, known=", ".join(sorted(_KEYS)))
-    exemptions = tuple(_exemption(row, where) for row in table.get("exceptions", ()))
+    if not isinstance(table, dict):
+        raise UsageError("policy-type", setting="audit", where=where, wanted="[tool.archfit.audit]")
+    for key in sorted(table.keys() - _TYPES.keys()):
+        raise UsageError("policy-key", setting=key, where=where, known=", ".join(sorted(_TYPES)))
+    for key, value in table.items():
+        types, wanted = _TYPES[key]
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            raise UsageError("policy-type", setting=key, where=where, wanted=wanted)
     size = table.get("max-size")
     return Policy(
         parse_capabilities(table.get("require", ()), where),
-        bool(table.get("allow-jit", False)),
+        table.get("allow-jit", False),
         parse_size(str(size)) if size is not None else None,
-        exemptions,
+        tuple(_exemption(row, where) for row in table.get("exceptions", ())),
     )
 
 
@@ -168,11 +188,11 @@ def override(
     )
 
 
-def parse_capabilities(words: Sequence[str] | str, where: str = "--require") -> tuple[ComputeCapability, ...]:
-    """Read ``7.5,8.0,12.0`` or a list of such; raises UsageError."""
-    texts = [words] if isinstance(words, str) else list(words)
+def parse_capabilities(words: object, where: str = "--require") -> tuple[ComputeCapability, ...]:
+    """Read ``7.5,8.0,12.0`` (or with blanks or semicolons between them) or a list of such; raises UsageError."""
+    texts = words if isinstance(words, list | tuple) else [words]
     found = []
-    for word in (part.strip() for text in texts for part in str(text).split(",")):
+    for word in (part for text in texts for part in re.split(r"[,;\s]+", str(text)) if part):
         try:
             found.append(ComputeCapability.parse(word))
         except ValueError:
@@ -188,7 +208,9 @@ def parse_size(text: str) -> int:
     return round(float(match[1]) * _UNITS[match[2].lower()])
 
 
-def _exemption(row: dict[str, Any], where: str) -> Exemption:
-    if not isinstance(row, dict) or not row.get("library") or not row.get("reason"):
+def _exemption(row: Any, where: str) -> Exemption:
+    """A misspelt key would excuse more than was meant."""
+    known = isinstance(row, dict) and row.keys() <= {"library", "lacks", "reason"}
+    if not known or not row.get("library") or not row.get("reason"):
         raise UsageError("policy-exception", where=where)
     return Exemption(str(row["library"]), parse_capabilities(row.get("lacks", ()), where), str(row["reason"]))

@@ -22,7 +22,7 @@ from archfit.report import json_v1, record, scan_v1
 from archfit.report.audit_v1 import audit_document, show_audits
 from archfit.report.sarif import sarif_document
 from archfit.report.scan_screen import show_subject
-from archfit.scanning import code_of, kernels_lacking, scan_all
+from archfit.scanning import code_of, kernels_lacking, scan_all, wishes_for
 from archfit.session import Session, error_door
 
 EXIT_CODES = (
@@ -196,7 +196,7 @@ def scan(
             raise UsageError("scan-nothing-named")
         _platform(platform)
         devices = api.devices_of(gpu)
-        wishes = [api.ScanWish(s, platform, _python_version(python), deep, not no_cache) for s in subjects]
+        wishes = wishes_for(subjects, platform, _python_version(python), deep=deep, use_cache=not no_cache)
         found, failures = scan_all(session, wishes)
         told = [(name, session.messages.error(error)) for name, error in failures]
         verbose = manner.verbose
@@ -251,15 +251,15 @@ def audit(
             raise UsageError("scan-nothing-named")
         _platform(platform)
         policy = _policy(config, require, max_size, allow_jit=allow_jit)
-        wishes = [api.ScanWish(s, platform, _python_version(python), deep=True) for s in subjects]
-        found, failures = scan_all(session, wishes)
+        found, failures = scan_all(session, wishes_for(subjects, platform, _python_version(python), deep=True))
         audits = [api.audit(subject, policy) for subject in found]
+        told = [(name, session.messages.error(error)) for name, error in failures]
         _answer(
             session,
             manner,
-            show=lambda: show_audits(session.screen, audits),
-            document=lambda: audit_document(audits, policy, session.messages),
-            more={".sarif": lambda: json_v1.dump(sarif_document(audits, session.messages))},
+            show=lambda: show_audits(session.screen, audits, len(failures)),
+            document=lambda: audit_document(audits, policy, told, session.messages),
+            more={".sarif": lambda: json_v1.dump(sarif_document(audits, told, session.messages))},
         )
         for _, error in failures:
             session.screen.error(error)

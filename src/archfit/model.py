@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, Self, TypeVar
 
 from archfit.arch import ComputeCapability, CudaVersion, Target, Verdict
+from archfit.errors import FormatError
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -45,6 +46,13 @@ class Text:
 
     key: str
     values: Values = field(default_factory=dict)
+
+    @classmethod
+    def why(cls, error: FormatError | OSError) -> Text:
+        """Why a file could not be read."""
+        if isinstance(error, FormatError):
+            return cls(error.key, {name: str(value) for name, value in error.values.items()})
+        return cls("plain", {"text": error.strerror or str(error)})
 
 
 # --- GPU code --------------------------------------------------------------------------------------------------------
@@ -163,8 +171,9 @@ SubjectKind = Literal["wheel", "library", "folder", "environment", "requirement"
 class Subject:
     """What was scanned, and the code in it: one distribution for a wheel or file, one for each package of an environment.
 
-    `name` is what was asked for, `file` what answered it (a wheel's name), `sha256` its hash where there is one; `cuda` is
-    the release of torch in it. `unreadable` are files with the reason; `cached` is True for an answer that was kept.
+    `name` is what was asked for, `file` what answered it (a wheel's name), `sha256` and `size_bytes` are its hash and size
+    where it is one file; `cuda` is the release of torch in it. `unreadable` are files with the reason; `cached` is True for
+    an answer that was kept.
     """
 
     name: str
@@ -173,6 +182,7 @@ class Subject:
     unreadable: tuple[tuple[str, Text], ...] = ()
     file: str = ""
     sha256: str | None = None
+    size_bytes: int | None = None
     cuda: CudaVersion | None = None
     cached: bool = False
 

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Event
 
 from archfit import api
 from archfit.arch import ComputeCapability
-from archfit.errors import ArchfitError, ExitCode, Interrupted
-from archfit.model import Subject
+from archfit.errors import ArchfitError, ExitCode, FormatError, Interrupted, ObserveError
+from archfit.model import Subject, Text
 from archfit.session import Bars, Session
+from archfit.together import abandon, start
 
 Failure = tuple[str, ArchfitError]
 
 _SIDE_BY_SIDE = 2
+_GRACE_S = 1.0
 _KERNELS_SHOWN = 6
+
+
+def wishes_for(
+    names: Sequence[str], platform: str | None, python: str | None, *, deep: bool = False, use_cache: bool = True
+) -> list[api.ScanWish]:
+    """One for each thing that was named; a folder of wheels stands for each of them."""
+    things = dict.fromkeys(thing for name in names for thing in api.spread(name))
+    return [api.ScanWish(thing, platform, python, deep, use_cache) for thing in things]
 
 
 def scan_all(session: Session, wishes: Sequence[api.ScanWish]) -> tuple[list[Subject], list[Failure]]:
@@ -24,27 +34,25 @@ def scan_all(session: Session, wishes: Sequence[api.ScanWish]) -> tuple[list[Sub
     subjects: list[Subject] = []
     failures: list[Failure] = []
     stop = Event()
-    with session.reading() as bars, ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        tasks = [pool.submit(_scan, wish, bars, stop) for wish in wishes]
+    with session.reading() as bars:
+        tasks = start([partial(_scan, wish, bars, stop) for wish in wishes], _SIDE_BY_SIDE)
         try:
             for wish, task in zip(wishes, tasks, strict=True):
                 try:
                     subjects.append(task.result())
+                except (FormatError, OSError) as error:
+                    failures.append((wish.name, ObserveError("file-failed", path=wish.name, cause=Text.why(error))))
                 except ArchfitError as error:
                     failures.append((wish.name, error))
-                except OSError as error:
-                    failures.append(
-                        (wish.name, ArchfitError("file-failed", path=wish.name, cause=error.strerror or error))
-                    )
         except BaseException:
-            stop.set()  # a thread cannot be killed: each looks at this with every piece it reads
-            pool.shutdown(wait=False, cancel_futures=True)
+            stop.set()  # a thread cannot be ended from outside: each looks at this with every piece it reads
+            abandon(tasks, _GRACE_S)
             raise
     return subjects, failures
 
 
 def _scan(wish: api.ScanWish, bars: Bars, stop: Event) -> Subject:
-    bar = bars.add(wish.name)
+    bar = bars.add(wish.name, files=api.counts_files(wish))
 
     def on_bytes(count: int) -> None:
         if stop.is_set():

@@ -21,12 +21,14 @@ from rich.progress import (
     DownloadColumn,
     Progress,
     SpinnerColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.text import Text
 
 from archfit.errors import ArchfitError, ExitCode, Interrupted, UsageError
 from archfit.report.messages import Language, Messages, language_of
@@ -84,8 +86,8 @@ class Session:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
-            DownloadColumn(),
-            TransferSpeedColumn(),
+            _AmountColumn(),
+            _SpeedColumn(),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self.talk, transient=True, disable=not self.talk.is_terminal) as progress:
@@ -114,14 +116,14 @@ class Bars:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
 
-    def add(self, name: str) -> Bar:
-        """A bar that shows once it is known how much there is to read."""
+    def add(self, name: str, *, files: bool) -> Bar:
+        """A bar that shows once it is known how much there is to read: bytes, or `files`."""
         label = name if len(name) <= _LABEL_COLUMNS else "…" + name[1 - _LABEL_COLUMNS :]
-        return Bar(self._progress, self._progress.add_task(escape(label), total=None, visible=False))
+        return Bar(self._progress, self._progress.add_task(escape(label), total=None, visible=False, files=files))
 
 
 class Bar:
-    """One bar; all numbers in bytes."""
+    """One bar; all numbers in bytes or files."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
@@ -138,6 +140,18 @@ class Bar:
     def end(self) -> None:
         """Everything was read; the bar goes."""
         self._progress.update(self._task, visible=False)
+
+
+class _AmountColumn(DownloadColumn):
+    def render(self, task: Task) -> Text:
+        if task.fields["files"]:
+            return Text(f"{task.completed:.0f}/{task.total or 0:.0f}", style="progress.download")
+        return super().render(task)
+
+
+class _SpeedColumn(TransferSpeedColumn):
+    def render(self, task: Task) -> Text:
+        return Text("") if task.fields["files"] else super().render(task)
 
 
 _LABEL_COLUMNS = 32

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,18 +15,33 @@ def uv_path() -> str:
     return find_uv_bin()
 
 
-def run_uv(arguments: Sequence[str], *, talk: bool = False) -> subprocess.CompletedProcess[str]:
-    """Run uv to its end; `talk` lets it draw its progress bars on this terminal."""
+def run_uv(arguments: Sequence[str], *, given: str = "", talk: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run uv to its end with `given` on its stdin; `talk` lets it draw its progress bars on this terminal."""
+    command = [uv_path(), *arguments]
     show = talk and sys.stderr.isatty()
-    return subprocess.run(
-        [uv_path(), *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=None if show else subprocess.PIPE,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    stderr = None if show else subprocess.PIPE
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True, errors="replace"
+    ) as child:
+        _RUNNING.add(child)
+        try:
+            out, err = child.communicate(given)
+        except BaseException:
+            child.kill()
+            raise
+        finally:
+            _RUNNING.discard(child)
+    return subprocess.CompletedProcess(command, child.returncode, out, err)
+
+
+_RUNNING: set[subprocess.Popen[str]] = set()
+
+
+@atexit.register
+def _end_running() -> None:
+    """A thread that is left behind leaves no process behind."""
+    for child in list(_RUNNING):
+        child.kill()
 
 
 _LONG_CHAIN = 3

@@ -10,9 +10,9 @@ from typing import Literal
 
 from archfit.binary import ar, elf, pe
 from archfit.binary.cubin import looks_like_ptx, parse_cubin, read_ptx
-from archfit.binary.fatbin import CONTAINER_START, Codes, Numbers
+from archfit.binary.fatbin import CONTAINER_START, Codes, Numbers, Place
 from archfit.binary.source import Read, Section, open_file, part_of, read_exactly, reader_of
-from archfit.binary.walk import Place, walk_packed, walk_scattered
+from archfit.binary.walk import walk_packed, walk_scattered
 from archfit.errors import FormatError
 from archfit.model import CodeObject, Container, FileFormat, Library, Text
 
@@ -29,7 +29,7 @@ Part = tuple[str, Role, Iterable[Place]]
 # Sections that hold containers and nothing else. Linkers of Windows cut names at eight characters.
 _PACKED = frozenset({".nv_fatbin", ".nv_fatb", "__nv_relfatbin", "__nv_rel"})
 _WRAPPERS = frozenset({".nvFatBinSegment", ".nvFatBi"})
-_WRAPPER, _WRAPPER_MAGIC, _LINK_VERSION = struct.Struct("<IIQQ"), 0x466243B1, 2
+_WRAPPER, _WRAPPER_MAGIC, _LINK_VERSION = struct.Struct("<IIQ8x"), 0x466243B1, 2
 
 # Sections that compilers fill and that can hold no code for a GPU.
 _NEVER = (
@@ -71,7 +71,7 @@ def parse_library(read: Read, name: str, size_bytes: int, *, search: Search = "a
         return reading.library(reading.parts(read, sections), "pe")
     if not start.startswith(elf.MAGIC) and looks_like_ptx(start):
         return _single(name, size_bytes, read_ptx(read, size_bytes), "ptx")
-    if elf.machine_of(elf.parse_ident(read)) == elf.MACHINE_CUDA:
+    if start.startswith(elf.MAGIC) and elf.machine_of(start) == elf.MACHINE_CUDA:
         return _single(name, size_bytes, parse_cubin(read).code, "cubin")
     return Reading(name, size_bytes, search).image(read, "elf")
 
@@ -141,7 +141,7 @@ class Reading:
         """Equal containers counted, in the order they were found."""
         counts: dict[tuple[str, Role], Counter[Numbers]] = {}
         for section, role, places in parts:
-            counts.setdefault((section, role), Counter()).update(numbers for _, _, numbers in places)
+            counts.setdefault((section, role), Counter()).update([numbers for _, _, numbers in places])
         containers = tuple(
             Container(self.codes.named(numbers), role != "own", count, section, role == "linked")
             for (section, role), counter in counts.items()
@@ -192,17 +192,16 @@ class Reading:
                 roles[named.get(place[0] + load, "own") if section.address else "own"].append(place)
             if not roles["registered"] and not roles["linked"]:
                 roles = {"registered": places}  # the wrappers tell nothing
-            yield from ((section.name, role, places) for role, places in roles.items())
+            yield from ((section.name, role, places) for role, places in roles.items() if places)
 
     def _searched(self, sections: tuple[Section, ...]) -> list[Section]:
         """Sections that may hold containers among other data, in file order."""
+        named = sections if self.search == "all" else [s for s in sections if s.name in self.search]
         worth = [
             s
-            for s in sections
+            for s in named
             if s.size and s.loaded and not s.executable and s.name not in _PACKED and not s.name.startswith(_NEVER)
         ]
-        if self.search != "all":
-            worth = [s for s in worth if s.name in self.search]
         for section in worth:
             self._refuse_cut(section)
         return sorted(worth, key=lambda s: s.offset)
@@ -224,9 +223,11 @@ class Reading:
             yield from self.parts(read if held is None else reader_of(held, start), placed)
 
     def _odd(self, containers: tuple[Container, ...]) -> tuple[Text, ...]:
-        unknown = Counter(
-            code.number for c in containers for code in c.objects for _ in range(c.count) if code.kind == "unknown"
-        )
+        unknown: Counter[int] = Counter()
+        for container in containers:
+            for code in container.objects:
+                if code.kind == "unknown":
+                    unknown[code.number] += container.count
         odd = [Text("unknown-kind", {"kind": hex(k), "count": str(n)}) for k, n in sorted(unknown.items())]
         for error in self.damaged[:3]:
             values = {"offset": str(offset_of(error)), "count": str(len(self.damaged))}
@@ -282,7 +283,7 @@ def _wrappers(read: Read, sections: tuple[Section, ...]) -> dict[int, Role]:
         address: "linked" if version == _LINK_VERSION else "registered"
         for section in sections
         if section.name in _WRAPPERS and section.size
-        for magic, version, address, _ in _WRAPPER.iter_unpack(_whole_wrappers(read, section))
+        for magic, version, address in _WRAPPER.iter_unpack(_whole_wrappers(read, section))
         if magic == _WRAPPER_MAGIC
     }
 

@@ -6,9 +6,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 
 from archfit.binary import ar, elf, pe
+from archfit.binary.fatbin import Place
 from archfit.binary.library import Part, Reading, is_foreign, offset_of, parse_library, sections_of
 from archfit.binary.source import Read, Section, reader_of
-from archfit.binary.walk import OVERLAP, Place, first_code, skip_zeros, walk_packed, walk_scattered
+from archfit.binary.walk import OVERLAP, first_code, skip_zeros, walk_packed, walk_scattered
 from archfit.errors import FormatError
 from archfit.model import FileFormat, Library
 
@@ -226,7 +227,7 @@ def _assign(reading: Reading, read: Read, sections: tuple[Section, ...], places:
             if place[1] > section.end or skip_zeros(read, position, place[0]) < place[0]:
                 break
             yield place
-            position = place[1] + -(place[1] - section.offset) % 8
+            position = place[1]
         yield from walk_packed(read, position, section.end, reading.codes)
 
     def scattered(section: Section, start: int) -> Iterable[Place]:

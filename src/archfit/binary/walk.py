@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 
 from archfit.binary.cubin import CUBIN_START, cubin_size, parse_cubin
-from archfit.binary.fatbin import CONTAINER_START, HEAD_BYTES, Codes, Numbers, parse_fatbin
+from archfit.binary.fatbin import CONTAINER_START, Codes, Place, parse_fatbin, walk_containers
 from archfit.binary.search import find
 from archfit.binary.source import LARGEST_READ_BYTES, Read, read_exactly, reader_of
 from archfit.errors import FormatError
-
-Place = tuple[int, int, Numbers]
-"""Where a container begins, the offset behind it, both in bytes, and the numbers of its code objects."""
 
 FindCode = Callable[[int, int], tuple[int, bool]]
 """``find_code(position, end)``: offset of the next container or cubin, or `end`; True for a cubin."""
@@ -29,13 +27,10 @@ def walk_packed(read: Read, start: int, end: int, codes: Codes) -> Iterator[Plac
     """
     position = start
     while position < end:
-        head = read(HEAD_BYTES, position)
-        if not head.startswith(CONTAINER_START) and (filled := skip_zeros(read, position, end)) != position:
-            position = filled
-            continue
-        numbers, behind = parse_fatbin(read, position, end, codes, head)
-        yield position, behind, numbers
-        position = behind + -(behind - start) % 8
+        stopped = yield from walk_containers(read, position, end, codes)
+        position = skip_zeros(read, stopped, end)
+        if position == stopped < end:
+            parse_fatbin(read, position, end, codes)  # says what is wrong
 
 
 def walk_scattered(
@@ -54,30 +49,13 @@ def walk_scattered(
     Raises:
         FormatError: the file ends before `end`, or too much starts like a container and is none.
     """
+    find_code = find_code or partial(_find_code, read)
     position = start
     while position < end:
-        near = read(_NEAR_BYTES, position)  # the next one mostly stands where the last one ended, or a little behind
-        place, is_cubin = first_code(near)
-        if place < 0:
-            skipped = position + max(1, len(near) - OVERLAP)
-            place, is_cubin = find_code(skipped, end) if find_code else _find_code(read, skipped, end)
-            near = b""
-        else:
-            near, place = near[place:], position + place
-        if place >= end:
-            return
+        stopped = yield from walk_containers(read, position, end, codes, partial(_note, damaged))
+        position, is_cubin = find_code(stopped, end)
         if is_cubin:
-            position = yield from _walk_cubin(read, place, end, codes, damaged)
-            continue
-        try:
-            head = near[:HEAD_BYTES] if len(near) >= HEAD_BYTES else b""
-            numbers, behind = parse_fatbin(read, place, end, codes, head)
-        except FormatError as error:
-            _note(damaged, error, place)
-            position = place + len(CONTAINER_START)
-            continue
-        yield place, behind, numbers
-        position = behind
+            position = yield from _walk_cubin(read, position, end, codes, damaged)
 
 
 def _note(damaged: list[FormatError], error: FormatError, offset: int) -> None:
@@ -119,7 +97,7 @@ def skip_zeros(read: Read, position: int, end: int) -> int:
 
 def _find_code(read: Read, position: int, end: int) -> tuple[int, bool]:
     """Offset of the next container or cubin, or `end`; True for a cubin. The search starts small: most are near."""
-    size = 16 * _NEAR_BYTES
+    size = 4096
     while position < end:
         chunk = read_exactly(read, min(size, end - position), position, "section")
         place, is_cubin = first_code(chunk)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from rich.text import Text as Styled
+
 from archfit.audit import Audit, Policy, Violation
 from archfit.report.messages import Messages
 from archfit.report.text import Screen
@@ -12,11 +14,14 @@ from archfit.report.text import Screen
 Document = dict[str, Any]
 
 
-def audit_document(audits: Sequence[Audit], policy: Policy, messages: Messages) -> Document:
-    """``archfit.audit/1``."""
+def audit_document(
+    audits: Sequence[Audit], policy: Policy, failures: Sequence[tuple[str, str]], messages: Messages
+) -> Document:
+    """``archfit.audit/1``; `failures` are what could not be read at all, with the reason in words."""
+    failed = any(not a.passed for a in audits)
     return {
         "schema": "archfit.audit/1",
-        "status": "passed" if all(a.passed for a in audits) else "failed",
+        "status": "failed" if failed else "undecided" if failures else "passed",
         "policy": {
             "require": [str(c) for c in policy.require],
             "allow_jit": policy.allow_jit,
@@ -34,6 +39,7 @@ def audit_document(audits: Sequence[Audit], policy: Policy, messages: Messages) 
             }
             for a in audits
         ],
+        "failures": [{"subject": name, "reason": reason} for name, reason in failures],
     }
 
 
@@ -46,17 +52,29 @@ def _violation(violation: Violation, messages: Messages) -> Document:
     }
 
 
-def show_audits(screen: Screen, audits: Sequence[Audit]) -> None:
-    """One line per subject, and what is violated below it."""
+def show_audits(screen: Screen, audits: Sequence[Audit], unread: int) -> None:
+    """A line for each subject, what is violated below it, and the sum; `unread` subjects could not be read at all."""
     messages = screen.messages
     for audit in audits:
-        served = " ".join(f"{d.sm} {package.verdict.value};" for d, package in audit.judged.items()).rstrip(";")
-        screen.hanging(screen.mark("good" if audit.passed else "bad"), f"{audit.subject.name}  {served}", indent=0)
+        name = Styled.assemble((audit.subject.name, "bold"), (f"  {_verdicts(audit)}", "dim"))
+        screen.hanging(screen.mark("good" if audit.passed else "bad"), name, indent=0)
         for violation in audit.violations:
             screen.hanging(screen.mark("bad"), messages.violation(violation.rule, violation.values))
         for violation, reason in audit.excused:
             text = messages.violation(violation.rule, violation.values)
             screen.hanging(screen.mark("none"), messages.ui("audit-excused", text=text, reason=reason))
     failed = sum(not a.passed for a in audits)
-    key, style = ("audit-failed", "red") if failed else ("audit-passed", "green")
-    screen.out.print(messages.ui(key, failed=failed, count=len(audits)), style=style)
+    if failed:
+        screen.out.print(messages.ui("audit-failed", failed=failed, count=len(audits)), style="red")
+    elif audits and not unread:
+        screen.out.print(messages.ui("audit-passed", count=len(audits)), style="green")
+    if unread:
+        screen.out.print(messages.ui("audit-unread", count=unread), style="yellow")
+
+
+def _verdicts(audit: Audit) -> str:
+    """The GPUs by what serves them: ``native sm_80 sm_90, none sm_120``."""
+    by_verdict: dict[str, list[str]] = {}
+    for device, package in audit.judged.items():
+        by_verdict.setdefault(package.verdict.value, []).append(device.sm)
+    return ", ".join(f"{verdict} {' '.join(names)}" for verdict, names in by_verdict.items())

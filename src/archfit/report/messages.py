@@ -94,7 +94,8 @@ class Messages:
     def error(self, error: ArchfitError) -> str:
         """What went wrong, in one sentence."""
         table = "text" if isinstance(error, FormatError) else "error"
-        return self._fill(self._table[table][error.key], error.values)
+        values = {name: self.text(v) if isinstance(v, Text) else v for name, v in error.values.items()}
+        return self._fill(self._table[table][error.key], values)
 
     def hint(self, error: ArchfitError) -> str | None:
         """What to try, if there is something to try."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from archfit import __version__
 from archfit.audit import RULES, Audit, Violation
+from archfit.model import Subject
 from archfit.report.messages import Messages
 
 Document = dict[str, Any]
@@ -15,31 +19,33 @@ _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _LEVELS = {"gpu-jit": "warning", "wheel-too-large": "warning"}
 
 
-def sarif_document(audits: Sequence[Audit], messages: Messages) -> Document:
-    """One run with a rule for each kind of violation, a result for each violation; what an exception covers is suppressed."""
+def sarif_document(audits: Sequence[Audit], failures: Sequence[tuple[str, str]], messages: Messages) -> Document:
+    """One run with a rule for each kind of violation, a result for each violation; what an exception covers is suppressed.
+
+    `failures` are what could not be read at all, with the reason in words: the run tells that it did not succeed.
+    """
+    driver = {
+        "name": "archfit",
+        "version": __version__,
+        "semanticVersion": __version__,
+        "rules": [_rule(rule, messages) for rule in RULES],
+    }
     results = [
         _result(audit, violation, messages, reason)
         for audit in audits
         for violation, reason in [*((v, None) for v in audit.violations), *audit.excused]
     ]
-    return {
-        "$schema": _SCHEMA,
-        "version": "2.1.0",
-        "runs": [
-            {
-                "tool": {
-                    "driver": {
-                        "name": "archfit",
-                        "version": __version__,
-                        "semanticVersion": __version__,
-                        "rules": [_rule(rule, messages) for rule in RULES],
-                    }
-                },
-                "artifacts": [{"location": {"uri": _uri(audit)}} for audit in audits],
-                "results": results,
-            }
-        ],
+    run = {
+        "tool": {"driver": driver},
+        "invocations": [{"executionSuccessful": not failures, "toolExecutionNotifications": _notes(failures)}],
+        "artifacts": [{"location": {"uri": uri}} for uri in dict.fromkeys(_uri(audit.subject) for audit in audits)],
+        "results": results,
     }
+    return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
+
+
+def _notes(failures: Sequence[tuple[str, str]]) -> list[Document]:
+    return [{"level": "error", "message": {"text": reason}} for _, reason in failures]
 
 
 def _rule(rule: str, messages: Messages) -> Document:
@@ -51,21 +57,35 @@ def _rule(rule: str, messages: Messages) -> Document:
 
 
 def _result(audit: Audit, violation: Violation, messages: Messages, reason: str | None) -> Document:
-    place = {"physicalLocation": {"artifactLocation": {"uri": _uri(audit)}}}
-    if violation.library:
-        place["logicalLocations"] = [{"fullyQualifiedName": violation.library, "kind": "module"}]  # type: ignore[assignment]
+    device = violation.device.sm if violation.device else ""
+    uri = _uri(audit.subject)
     return {
         "ruleId": violation.rule,
         "ruleIndex": RULES.index(violation.rule),
         "level": _LEVELS.get(violation.rule, "error"),
         "message": {"text": messages.violation(violation.rule, violation.values)},
-        "locations": [place],
-        "partialFingerprints": {
-            "archfit/v1": f"{violation.rule}:{violation.library}:{violation.device.sm if violation.device else ''}"
-        },
-        **({"suppressions": [{"kind": "external", "justification": reason}]} if reason is not None else {}),
+        "locations": [_location(uri, violation.library)],
+        "partialFingerprints": {"archfit/v1": f"{violation.rule}:{uri}:{violation.library}:{device}"},
+        **({"suppressions": [_suppression(reason)]} if reason is not None else {}),
     }
 
 
-def _uri(audit: Audit) -> str:
-    return (audit.subject.file or audit.subject.name).replace("\\", "/").replace(" ", "%20")
+def _location(uri: str, library: str) -> Document:
+    """The file, since code scanning needs one, with the first line that it asks for; the library in it by name."""
+    region = {"startLine": 1, "startColumn": 1, "endLine": 1, "endColumn": 1}
+    place: Document = {"physicalLocation": {"artifactLocation": {"uri": uri}, "region": region}}
+    if library:
+        place["logicalLocations"] = [{"fullyQualifiedName": library, "kind": "module"}]
+    return place
+
+
+def _suppression(reason: str) -> Document:
+    return {"kind": "external", "status": "accepted", "justification": reason}
+
+
+def _uri(subject: Subject) -> str:
+    """Relative to where archfit ran, which for code scanning is the root of the repository; a requirement's is its wheel."""
+    path = Path(subject.file if subject.kind == "requirement" else subject.name)
+    if path.is_absolute():
+        path = Path(os.path.relpath(path))
+    return quote(path.as_posix(), safe="/+=@,~")

@@ -1,17 +1,18 @@
-"""``archfit scan`` in the terminal: a grid of libraries and GPUs, or a list where the terminal is too narrow for one."""
+"""``archfit scan`` in the terminal: which GPU is served by what, first for the whole, then library by library."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from rich.cells import cell_len
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text as Styled
 
 from archfit.arch import ComputeCapability, Verdict
 from archfit.catalog import load_catalog
-from archfit.coverage import PackageCoverage, base_targets_of, judge_subject, lacking
-from archfit.model import Compiler, Coverage, Library, Subject
+from archfit.coverage import base_targets_of, judge_subject, lacking
+from archfit.model import Compiler, Container, Library, Subject
 from archfit.report.text import Screen
 
 _LETTERS = {
@@ -23,10 +24,12 @@ _LETTERS = {
     Verdict.NO_GPU_CODE: (" ", " ", "dim"),
 }
 _SHOWN = (Verdict.NATIVE, Verdict.COMPATIBLE, Verdict.JIT, Verdict.PARTIAL, Verdict.NONE)
-_CELL_COLUMNS, _NAME_COLUMNS = 4, 26
+_WIDEST_NAME, _GAP = 40, 2
 
 Kernels = Mapping[str, Sequence[str]]
 """By path of a library: readable names of kernels in the containers that lack a GPU."""
+
+Row = tuple[Library, dict[ComputeCapability, Verdict]]
 
 
 def show_subject(
@@ -34,82 +37,129 @@ def show_subject(
 ) -> None:
     """What one thing holds, and what of it runs where."""
     judged = {device: judge_subject(subject, device, load_catalog().loading_of) for device in devices}
-    tools = load_catalog().is_tool
-    with_code = [
-        lib
-        for lib in subject.libraries
-        if lib.containers and (verbose or not tools(lib.name) or subject.kind == "library")
-    ]
-    _heading(screen, subject, with_code)
-    if with_code:
-        wide = screen.out.width >= _NAME_COLUMNS + _CELL_COLUMNS * len(devices)
-        rows = [(lib, [judged[d].libraries[lib.path] for d in devices]) for lib in with_code]
-        rows = [row for row in rows if any(c.verdict is not Verdict.NO_GPU_CODE for c in row[1])]
-        (_grid if wide else _list)(screen, rows, judged)
-        _legend(screen, rows, judged)
-    for library in with_code if verbose or len(with_code) == 1 else ():
+    shown = [lib for lib in subject.libraries if lib.containers and (verbose or _counts(lib, subject))]
+    rows = [(lib, {d: package.libraries[lib.path].verdict for d, package in judged.items()}) for lib in shown]
+    rows = [row for row in rows if set(row[1].values()) != {Verdict.NO_GPU_CODE}]
+    _heading(screen, subject, len(shown))
+    if rows:
+        explained = _by_verdict(screen, {device: package.verdict for device, package in judged.items()})
+        if len(rows) > 1:
+            _rows(screen, rows, devices)
+        seen = {v for _, verdicts in rows for v in verdicts.values()} | {p.verdict for p in judged.values()}
+        _legend(screen, seen - explained)
+    for library in shown if verbose or len(shown) == 1 else ():
         _details(screen, library)
     if verbose:
-        _lacking(screen, subject, with_code, devices, kernels)
-    for compiler in subject.compilers:
-        _compiler(screen, compiler, devices)
-    for library in with_code:
+        _lacking(screen, subject, shown, devices, kernels)
+    _compilers(screen, subject.compilers, devices)
+    for library in subject.libraries:
         for odd in library.odd:
             screen.hanging(screen.mark("warn"), f"{library.path}: {screen.messages.text(odd)}")
     for name, why in subject.unreadable:
         screen.hanging(screen.mark("bad"), f"{name}: {screen.messages.text(why)}")
 
 
-def _heading(screen: Screen, subject: Subject, with_code: Sequence[Library]) -> None:
+def _counts(library: Library, subject: Subject) -> bool:
+    """Tools that carry GPU code for themselves are shown only where nothing else was asked for."""
+    return subject.kind == "library" or not load_catalog().is_tool(library.name)
+
+
+def _heading(screen: Screen, subject: Subject, with_code: int) -> None:
+    libraries = [lib for lib in subject.libraries if lib.containers]
     words = {
-        "files": len(subject.libraries) + len(subject.compilers),
-        "with_code": len(with_code),
-        "containers": f"{sum(c.count for lib in with_code for c in lib.containers):,}",
-        "objects": f"{sum(c.count * len(c.objects) for lib in with_code for c in lib.containers):,}",
+        "files": f"{len(subject.libraries) + len(subject.compilers):,}",
+        "with_code": f"{with_code:,}",
+        "containers": f"{sum(c.count for lib in libraries for c in lib.containers):,}",
+        "objects": f"{sum(c.count * len(c.objects) for lib in libraries for c in lib.containers):,}",
     }
+    name = subject.file if subject.kind == "requirement" else subject.name
     kind = screen.messages.ui(f"scan-kind-{subject.kind}")
-    name = subject.name if subject.file in ("", subject.name) or subject.kind != "requirement" else subject.file
     screen.out.print(Styled.assemble((name, "bold"), (f"  {kind}", "dim")), soft_wrap=True)
-    screen.out.print(screen.messages.ui("scan-sum" if with_code else "scan-nothing", **words), style="dim")
+    screen.out.print(screen.messages.ui("scan-sum" if libraries else "scan-nothing", **words), style="dim")
     if subject.cached:
         screen.out.print(screen.messages.ui("scan-cached"), style="dim")
 
 
-def _grid(
-    screen: Screen,
-    rows: Sequence[tuple[Library, Sequence[Coverage]]],
-    judged: Mapping[ComputeCapability, PackageCoverage],
-) -> None:
-    table = Table(box=None, padding=(0, 0), pad_edge=False, collapse_padding=True)
-    table.add_column("", overflow="ellipsis", no_wrap=True, max_width=screen.out.width - _CELL_COLUMNS * len(judged))
-    for device in judged:
-        table.add_column(f"{device.major}{device.minor}", justify="right", width=_CELL_COLUMNS, no_wrap=True)
-    for library, coverages in rows:
-        table.add_row(library.name, *(_cell(screen, c.verdict) for c in coverages))
-    if len(rows) > 1:
-        verdicts = [_cell(screen, package.verdict) for package in judged.values()]
-        table.add_row(Styled(screen.messages.ui("scan-whole"), style="bold"), *verdicts)
+def _by_verdict(screen: Screen, verdicts: Mapping[ComputeCapability, Verdict]) -> set[Verdict]:
+    """A line for each verdict that there is, with the GPUs that get it and, where there is room, with what it means.
+
+    Returns those whose meaning was said.
+    """
+    names = {
+        verdict: " ".join(device.sm for device, v in verdicts.items() if v is verdict)
+        for verdict in _SHOWN
+        if verdict in verdicts.values()
+    }
+    meanings = {verdict: screen.messages.ui(f"scan-{verdict.value}") for verdict in names}
+    widest = sum(max(map(cell_len, column.values())) for column in (names, meanings))
+    beside = screen.out.width >= 2 + len("x compatible") + widest + 2 * _GAP
+    grid = Table.grid(padding=(0, _GAP, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for verdict in names:
+        name = Styled.assemble(_cell(screen, verdict), (f" {verdict.value}", _LETTERS[verdict][2]))
+        grid.add_row(name, names[verdict], *([Styled(meanings[verdict], style="dim")] if beside else []))
+    screen.out.print(Padding(grid, (0, 0, 0, 2)))
+    return set(names) if beside else set()
+
+
+def _legend(screen: Screen, verdicts: Iterable[Verdict]) -> None:
+    parts: list[Styled | str] = []
+    for verdict in (v for v in _SHOWN if v in set(verdicts)):
+        meaning = screen.messages.ui("labelled", label=verdict.value, text=screen.messages.ui(f"scan-{verdict.value}"))
+        parts += [_cell(screen, verdict), f" {meaning}", "   "]
+    if parts:
+        screen.out.print()
+        screen.out.print(Styled.assemble(*parts[:-1]), style="dim")
+
+
+def _rows(screen: Screen, rows: Sequence[Row], devices: Sequence[ComputeCapability]) -> None:
+    """Library by library: a grid, or a list where the terminal is too narrow for one."""
+    groups = _alike(rows, devices)
+    labels = [_label(group) for group in groups]
+    names = min(_WIDEST_NAME, max(cell_len(lib.name) for lib, _ in rows))
+    gap = next((g for g in (_GAP, 1) if names + sum(g + len(label) for label in labels) <= screen.out.width), None)
+    screen.out.print()
+    if gap is None:
+        for library, verdicts in rows:
+            screen.out.print(library.name, soft_wrap=True)
+            _short(screen, verdicts, groups)
+        return
+    table = Table.grid(padding=(0, 0, 0, gap))
+    table.add_column(no_wrap=True, overflow="ellipsis", width=names + gap)
+    for label in labels:
+        table.add_column(justify="center", no_wrap=True, width=len(label) + gap)
+    table.add_row(Styled("sm_", style="dim"), *(Styled(label, style="dim") for label in labels))
+    for library, verdicts in rows:
+        table.add_row(library.name, *(_cell(screen, verdicts[group[0]]) for group in groups))
     screen.out.print(table)
 
 
-def _list(
-    screen: Screen,
-    rows: Sequence[tuple[Library, Sequence[Coverage]]],
-    judged: Mapping[ComputeCapability, PackageCoverage],
+def _short(
+    screen: Screen, verdicts: Mapping[ComputeCapability, Verdict], groups: Sequence[Sequence[ComputeCapability]]
 ) -> None:
-    for library, coverages in rows:
-        screen.out.print(library.name, soft_wrap=True)
-        _by_verdict(screen, list(zip(judged, (c.verdict for c in coverages), strict=True)))
-    if len(rows) > 1:
-        screen.out.print(screen.messages.ui("scan-whole"), style="bold")
-        _by_verdict(screen, [(device, package.verdict) for device, package in judged.items()])
-
-
-def _by_verdict(screen: Screen, pairs: Sequence[tuple[ComputeCapability, Verdict]]) -> None:
+    parts: list[Styled | str] = []
     for verdict in _SHOWN:
-        devices = [f"{d.major}{d.minor}" for d, v in pairs if v is verdict]
-        if devices:
-            screen.out.print(Padding(Styled.assemble(_cell(screen, verdict), "  ", " ".join(devices)), (0, 0, 0, 2)))
+        labels = [_label(group) for group in groups if verdicts[group[0]] is verdict]
+        parts += [_cell(screen, verdict), f" {' '.join(labels)}", "   "] if labels else []
+    screen.out.print(Padding(Styled.assemble(*parts[:-1]), (0, 0, 0, 2)))
+
+
+def _alike(rows: Sequence[Row], devices: Sequence[ComputeCapability]) -> list[list[ComputeCapability]]:
+    """Neighbours of which every library says the same stand in one column."""
+    groups: list[list[ComputeCapability]] = []
+    for device in devices:
+        if groups and all(verdicts[device] is verdicts[groups[-1][0]] for _, verdicts in rows):
+            groups[-1].append(device)
+        else:
+            groups.append([device])
+    return groups
+
+
+def _label(group: Sequence[ComputeCapability]) -> str:
+    """``120``, or ``50-75`` for all that are known from 5.0 to 7.5."""
+    first, last = (f"{device.major}{device.minor}" for device in (group[0], group[-1]))
+    return first if len(group) == 1 else f"{first}-{last}"
 
 
 def _cell(screen: Screen, verdict: Verdict) -> Styled:
@@ -117,32 +167,18 @@ def _cell(screen: Screen, verdict: Verdict) -> Styled:
     return Styled(pretty if screen.unicode else plain, style=style)
 
 
-def _legend(
-    screen: Screen,
-    rows: Sequence[tuple[Library, Sequence[Coverage]]],
-    judged: Mapping[ComputeCapability, PackageCoverage],
-) -> None:
-    seen = {c.verdict for _, coverages in rows for c in coverages} | {p.verdict for p in judged.values()}
-    parts: list[Styled | str] = []
-    for verdict in (v for v in _SHOWN if v in seen):
-        parts += [_cell(screen, verdict), f" {screen.messages.ui(f'scan-{verdict.value}')}", "   "]
-    screen.out.print(Styled.assemble(*parts[:-1]), style="dim")
-
-
 def _details(screen: Screen, library: Library) -> None:
     objects = [o for c in library.containers for o in c.objects]
     ptx = dict.fromkeys(f"{o.target} (ISA {o.isa})" for o in objects if o.kind == "ptx")
-    lto = dict.fromkeys(str(o.target or o.kind) for o in objects if o.kind in ("lto", "tile", "index", "unknown"))
-    sections = dict.fromkeys(c.section for c in library.containers)
-    packed = sorted({o.compression for o in objects if o.compression})
-    base = " ".join(t for t in base_targets_of(library) if t.startswith("sm_"))
+    other = dict.fromkeys(str(o.target or o.kind) for o in objects if o.kind in ("lto", "tile", "index", "unknown"))
     lines = [
-        ("scan-sass", base),
+        ("scan-sass", " ".join(t for t in base_targets_of(library) if t.startswith("sm_"))),
         ("scan-ptx", ", ".join(ptx)),
-        ("scan-other", ", ".join(lto)),
-        ("scan-sections", " ".join(sections)),
-        ("scan-packed", ", ".join(packed)),
+        ("scan-other", ", ".join(other)),
+        ("scan-sections", " ".join(dict.fromkeys(c.section for c in library.containers))),
+        ("scan-packed", ", ".join(sorted({o.compression for o in objects if o.compression}))),
     ]
+    screen.out.print()
     screen.out.print(Styled(library.path, style="bold"), soft_wrap=True)
     for key, text in lines:
         if text:
@@ -158,27 +194,50 @@ def _lacking(
 ) -> None:
     """Which containers fall short of a GPU that others of the library serve, and whose kernels they are."""
     for library in libraries:
+        total = sum(c.count for c in library.containers)
+        falling: dict[tuple[Container, ...], list[ComputeCapability]] = {}
         for device in devices:
             short = lacking(library, device, subject.cuda)
-            total = sum(c.count for c in library.containers)
-            count = sum(c.count for c in short)
-            if short and count < total:
-                targets = dict.fromkeys(" ".join(str(o.target) for o in c.objects if o.target) for c in short)
-                words = {"library": library.name, "count": count, "total": total, "sm": device.sm}
-                screen.hanging(screen.mark("warn"), screen.messages.ui("scan-lacking", **words))
-                screen.out.print(Padding(Styled("; ".join(targets), style="dim"), (0, 0, 0, 4)))
-        names = kernels.get(library.path, ())
-        if names:
+            if 0 < sum(c.count for c in short) < total:
+                falling.setdefault(short, []).append(device)
+        for short, lacked in falling.items():
+            targets = dict.fromkeys(" ".join(str(o.target) for o in c.objects if o.target) for c in short)
+            words = {"library": library.name, "count": sum(c.count for c in short), "total": total}
+            text = screen.messages.ui("scan-lacking", **words, sm=" ".join(device.sm for device in lacked))
+            screen.hanging(screen.mark("warn"), text)
+            screen.out.print(Padding(Styled("; ".join(targets), style="dim"), (0, 0, 0, 4)))
+        if names := kernels.get(library.path, ()):
             text = screen.messages.labelled("scan-kernels", ", ".join(names))
             screen.out.print(Padding(Styled(text, style="dim"), (0, 0, 0, 4)))
 
 
-def _compiler(screen: Screen, compiler: Compiler, devices: Sequence[ComputeCapability]) -> None:
-    known = [device for device in devices if compiler.knows(device)]
-    values = {
-        "path": compiler.path,
-        "cuda": str(compiler.release or "?"),
-        "targets": " ".join(f"{d.major}{d.minor}" for d in known) or "-",
-    }
-    key = "scan-libdevice" if compiler.kind == "libdevice" else "scan-compiler"
-    screen.hanging(screen.mark("good" if known else "warn"), screen.messages.ui(key, **values))
+def _compilers(screen: Screen, compilers: Sequence[Compiler], devices: Sequence[ComputeCapability]) -> None:
+    """What can be compiled for at run time."""
+    if compilers:
+        screen.out.print()
+    for compiler in compilers:
+        known = [device for device in devices if compiler.knows(device)]
+        missing = [device for device in devices if device not in known]
+        words = {
+            "path": compiler.path,
+            "cuda": str(compiler.release or "?"),
+            "targets": " ".join(map(_sm, _runs(known, devices))) or "-",
+        }
+        key = "scan-libdevice" if compiler.kind == "libdevice" else "scan-compiler"
+        good = known and (not missing or len(devices) > 1)
+        screen.hanging(screen.mark("good" if good else "warn"), screen.messages.ui(key, **words), indent=0)
+
+
+def _runs(some: Sequence[ComputeCapability], devices: Sequence[ComputeCapability]) -> list[list[ComputeCapability]]:
+    """Neighbours among `devices` together."""
+    runs: list[list[ComputeCapability]] = []
+    for device in some:
+        if runs and devices.index(device) == devices.index(runs[-1][-1]) + 1:
+            runs[-1].append(device)
+        else:
+            runs.append([device])
+    return runs
+
+
+def _sm(group: Sequence[ComputeCapability]) -> str:
+    return f"sm_{_label(group)}"

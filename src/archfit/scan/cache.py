@@ -13,14 +13,12 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from archfit.arch import ComputeCapability, CudaVersion, Target
-from archfit.model import CodeObject, Compiler, Container, Distribution, Library, Text
+from archfit.model import CodeObject, Compiler, Container, Distribution, Library, Subject, Text
 
 _EDITION = 2
 """Raised whenever the reader learns to see more: older answers are read anew."""
 
 _PIECE_BYTES = 1 << 20
-
-Kept = tuple[Distribution, tuple[tuple[str, Text], ...], CudaVersion | None]
 
 
 def hash_file(path: Path) -> str:
@@ -32,34 +30,48 @@ def hash_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def load(sha256: str) -> Kept | None:
+def load(sha256: str) -> Subject | None:
     """What was kept for this hash; None if nothing was, or it can no longer be read."""
     try:
         document = json.loads(_path(sha256).read_text("utf-8"))
         if document["edition"] != _EDITION:
             return None
-        unreadable = tuple((name, Text(key, values)) for name, key, values in document["unreadable"])
-        cuda = CudaVersion.parse(document["cuda"]) if document["cuda"] else None
-        return _distribution(document["distribution"]), unreadable, cuda
-    except (OSError, ValueError, KeyError, TypeError):
+        return Subject(
+            name="",
+            kind="wheel",
+            distributions=(_distribution(document["distribution"]),),
+            sha256=sha256,
+            size_bytes=document["size_bytes"],
+            cuda=CudaVersion(**document["cuda"]) if document["cuda"] else None,
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def keep(sha256: str, kept: Kept) -> None:
-    """Keep an answer; a cache that cannot be written is no reason to fail."""
-    distribution, unreadable, cuda = kept
+def keep(sha256: str, subject: Subject) -> None:
+    """Keep what a wheel holds; a cache that cannot be written is no reason to fail."""
     document = {
         "edition": _EDITION,
-        "distribution": asdict(distribution),
-        "unreadable": [[name, text.key, text.values] for name, text in unreadable],
-        "cuda": str(cuda) if cuda else None,
+        "distribution": asdict(subject.distributions[0]),
+        "size_bytes": subject.size_bytes,
+        "cuda": asdict(subject.cuda) if subject.cuda else None,
     }
-    path = _path(sha256)
+    text = json.dumps(document, separators=(",", ":"))
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-            json.dump(document, file, default=str, separators=(",", ":"))
-        Path(file.name).replace(path)  # never half a file under the name that is read
+        _write(_path(sha256), text)
+
+
+def _write(path: Path, text: str) -> None:
+    """Never half a file under the name that is read, and nothing else left behind."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(name).replace(path)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
 def _path(sha256: str) -> Path:

@@ -5,31 +5,45 @@ uv answers which file serves a Python on a platform, and knows the indexes, mirr
 
 from __future__ import annotations
 
-import tempfile
+import re
 import threading
+import time
 import tomllib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
 
+from archfit.binary.wheel import Archive, open_wheel
 from archfit.errors import ObserveError, UsageError
 from archfit.uv import last_words, run_uv
+
+if TYPE_CHECKING:
+    from requests import Response
 
 _PLATFORMS = {
     "linux-x86_64": "x86_64-manylinux_2_40",
     "linux-aarch64": "aarch64-manylinux_2_40",
     "windows-x86_64": "windows",
 }
+_COMPILE = ("pip", "compile", "--no-deps", "--quiet", "--no-header", "--only-binary", ":all:")
+_UNREACHABLE = re.compile(r"network|connect|timed out|request failed|credentials|dns", re.IGNORECASE)
+_VERBOSE = re.compile(
+    r"^No solution found when resolving dependencies cause: |,? (and|so)? ?we can conclude that [^.]*"
+)
+_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 _TIMEOUT_S = (10, 60)
-_PIECE_BYTES = 1 << 18
-_TRIES = 3
+_PIECE_BYTES = 1 << 15  # what is lost where a connection breaks
+_TRIES, _PAUSE_S = 3, 0.5
+_PARTIAL, _OK, _UNAUTHORIZED, _FORBIDDEN, _BUSY, _SERVER_FAILED = 206, 200, 401, 403, 429, 500
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteWheel:
-    """A wheel that an index offers: where, its size in bytes, and its hash as the index says."""
+    """A wheel that an index offers: its address (or path), its size in bytes and its hash as far as the index says."""
 
     file: str
     url: str
@@ -41,45 +55,52 @@ def find_wheel(requirement: str, platform: str | None, python: str | None) -> Re
     """The wheel that `requirement` means for a platform (``linux-x86_64``) and a Python (``3.11``); defaults: those of here.
 
     Raises:
-        UsageError: no requirement, or the package has no wheel for this.
-        ObserveError: the index cannot be reached.
+        UsageError: the package has no wheel, or its marker excludes this Python and platform.
+        ObserveError: the index cannot be reached, or has nothing that fits.
     """
-    command = [
-        "pip",
-        "compile",
-        "--no-deps",
-        "--quiet",
-        "--no-header",
-        "--only-binary",
-        ":all:",
-        "--format",
-        "pylock.toml",
-    ]
-    command += ["--python-platform", _PLATFORMS[platform]] if platform else []
-    command += ["--python-version", python] if python else []
-    with tempfile.TemporaryDirectory(prefix="archfit-") as scratch:
-        wish, lock = Path(scratch, "wish.txt"), Path(scratch, "pylock.toml")
-        wish.write_text(requirement + "\n", "utf-8")
-        done = run_uv([*command, str(wish), "-o", str(lock)])
-        if done.returncode != 0:
-            raise ObserveError("wheel-not-found", requirement=requirement, cause=last_words(done.stderr))
-        packages = tomllib.loads(lock.read_text("utf-8"))["packages"]
+    where = ["--python-platform", _PLATFORMS[platform]] if platform else []
+    where += ["--python-version", python] if python else []
+    done = run_uv([*_COMPILE, *where, "--format", "pylock.toml", "-"], given=requirement + "\n")
+    shown = without_secrets(requirement)
+    if done.returncode != 0:
+        cause = _VERBOSE.sub("", without_secrets(last_words(done.stderr)))
+        key = "index-silent" if _UNREACHABLE.search(cause) else "wheel-not-found"
+        raise ObserveError(key, requirement=shown, cause=cause)
+    packages = tomllib.loads(done.stdout).get("packages")
+    if not packages:
+        raise UsageError("requirement-excluded", requirement=shown)
     wheels = packages[0].get("wheels") or ([packages[0]["archive"]] if "archive" in packages[0] else [])
     if not wheels:
-        raise UsageError("no-wheel", requirement=requirement)
+        raise UsageError("no-wheel", requirement=shown)
     return _remote(wheels[0])
 
 
 def _remote(row: dict[str, Any]) -> RemoteWheel:
-    url = str(row["url"])
-    file = str(row.get("name") or Path(urlsplit(url).path).name)
+    url = str(row.get("url") or row["path"])
+    file = str(row.get("name") or unquote(urlsplit(url).path).rpartition("/")[2])
     return RemoteWheel(file, url, row.get("size"), row.get("hashes", {}).get("sha256"))
 
 
-def without_secrets(url: str) -> str:
-    """An address without user, password and query: fit to be shown."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.hostname or "", parts.path, "", ""))
+def without_secrets(text: str) -> str:
+    """A text with addresses in it, without their users, passwords and queries: fit to be shown."""
+    return re.sub(r"(\w+://)(?:[^/@\s]*@)?([^\s?]*)(\?\S*)?", r"\1\2", text)
+
+
+@contextmanager
+def open_remote(wheel: RemoteWheel) -> Iterator[Archive]:
+    """The wheel, which may lie in a folder that uv was told to look in.
+
+    Raises:
+        ObserveError: the server cannot be reached, or cannot send ranges.
+        OSError, FormatError: there is no such file any more.
+    """
+    parts = urlsplit(wheel.url)
+    if parts.scheme in ("http", "https"):
+        yield RemoteArchive(wheel)
+        return
+    path = Path(url2pathname(parts.path)) if parts.scheme == "file" else Path(wheel.url)
+    with open_wheel(path) as archive:
+        yield archive
 
 
 class RemoteArchive:
@@ -90,9 +111,11 @@ class RemoteArchive:
     """
 
     def __init__(self, wheel: RemoteWheel) -> None:
-        self._wheel = wheel
+        self._url = wheel.url
         self._local = threading.local()
-        self._cached: dict[tuple[int, int], bytes] = {}
+        self._login: tuple[str, str] | None = None
+        self._asked_login = threading.Lock()
+        self._total: int | None = None
         self.size_bytes = wheel.size_bytes or self._ask_size()
 
     def read(self, size: int, offset: int) -> bytes:
@@ -104,40 +127,83 @@ class RemoteArchive:
         """`size` bytes from `offset` on, in pieces; a connection that breaks is taken up again where it broke."""
         import requests
 
-        end = offset + size
-        for attempt in range(_TRIES):
+        end, failures = offset + size, 0
+        while offset < end:
+            start, cause = offset, "the connection ended early"
             try:
-                with self._get(f"bytes={offset}-{end - 1}") as answer:
+                with self._get(offset, end) as answer:
                     for piece in answer.iter_content(_PIECE_BYTES):
                         offset += len(piece)
-                        yield piece
-                if offset >= end:
-                    return
+                        yield piece if offset <= end else piece[: end - offset]
             except requests.RequestException as error:
-                if attempt == _TRIES - 1:
-                    raise self._unreachable(error) from error
-        raise self._unreachable("the connection ended early")
+                cause = _reason(error)
+            failures = 0 if offset > start else failures + 1
+            if failures == _TRIES:
+                raise self._unreachable(cause)
+            if offset < end:
+                time.sleep(_PAUSE_S * failures)
 
-    def _get(self, wanted: str) -> Any:  # a requests.Response
+    def _get(self, start: int, end: int) -> Response:
+        """Ask for a range; raises `requests.RequestException` where asking again may help."""
         import requests
 
-        session = getattr(self._local, "session", None)
+        answer = self._ask(start, end)
+        if answer.status_code in (_UNAUTHORIZED, _FORBIDDEN) and self._find_login():
+            answer.close()
+            answer = self._ask(start, end)
+        status = answer.status_code
+        if status == _PARTIAL and (match := _RANGE.match(answer.headers.get("Content-Range", ""))):
+            self._total = int(match[2]) if match[2].isdigit() else None
+            if int(match[1]) == start:
+                return answer
+        answer.close()
+        if status == _BUSY or status >= _SERVER_FAILED:
+            raise requests.HTTPError(f"HTTP {status}")
+        if status in (_OK, _PARTIAL):
+            raise ObserveError("index-no-ranges", url=without_secrets(self._url))
+        raise self._unreachable(f"HTTP {status}")
+
+    def _ask(self, start: int, end: int) -> Response:
+        import requests
+
+        session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
             session = self._local.session = requests.Session()
-        headers = {"Range": wanted, "Accept-Encoding": "identity"}
-        answer = session.get(self._wheel.url, headers=headers, stream=True, timeout=_TIMEOUT_S)
-        if answer.status_code != requests.codes.partial_content:
-            answer.close()
-            raise self._unreachable(f"HTTP {answer.status_code}")
-        return answer
+        session.auth = self._login  # a redirect to another host leaves it behind
+        headers = {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
+        return session.get(self._url, headers=headers, stream=True, timeout=_TIMEOUT_S)
+
+    def _find_login(self) -> bool:
+        """Ask uv for the credentials of the index on this host, once."""
+        with self._asked_login:
+            if self._login is None:
+                self._login = _login_for(urlsplit(self._url).netloc)
+            return self._login is not None
 
     def _ask_size(self) -> int:
-        with self._get("bytes=0-0") as answer:
-            total = str(answer.headers.get("Content-Range", "")).rpartition("/")[2]
-        if not total.isdigit():
-            raise self._unreachable("no size")
-        return int(total)
+        """The first answer tells how large the whole is."""
+        for _ in self.stream(1, 0):
+            pass
+        if self._total is None:
+            raise ObserveError("index-no-ranges", url=without_secrets(self._url))
+        return self._total
 
-    def _unreachable(self, cause: object) -> ObserveError:
-        text = str(cause).replace(self._wheel.url, without_secrets(self._wheel.url))
-        return ObserveError("index-unreachable", url=without_secrets(self._wheel.url), cause=text[:300])
+    def _unreachable(self, cause: str) -> ObserveError:
+        return ObserveError("index-unreachable", url=without_secrets(self._url), cause=cause)
+
+
+def _login_for(host: str) -> tuple[str, str] | None:
+    """What uv's settings say for the index on `host`: they are in no lock, but in its list of indexes."""
+    listed = run_uv([*_COMPILE, "--emit-index-url", "-"], given="\n").stdout
+    for address in re.findall(r"^--(?:extra-)?index-url (\S+)", listed, re.MULTILINE):
+        parts = urlsplit(address)
+        if parts.username is not None and parts.netloc.rpartition("@")[2] == host.rpartition("@")[2]:
+            return unquote(parts.username), unquote(parts.password or "")
+    return None
+
+
+def _reason(error: BaseException) -> str:
+    """Where the trouble began, in the words of the system: those around it repeat the whole address."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return without_secrets(str(getattr(error, "strerror", None) or error))[:300] or type(error).__name__

@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 
 from archfit.binary.compilers import compiler_kind, read_compiler
 from archfit.binary.library import read_library
-from archfit.binary.wheel import OnBytes, open_wheel
+from archfit.binary.wheel import Archive, OnBytes, open_wheel
 from archfit.catalog import load_catalog
 from archfit.errors import FormatError, UsageError
 from archfit.model import Compiler, Distribution, Library, Subject, Text
 from archfit.scan import cache
-from archfit.scan.index import RemoteArchive, find_wheel
+from archfit.scan.index import find_wheel, open_remote, without_secrets
 from archfit.scan.wheels import read_wheel
 
 _CODE = re.compile(r"(\.so(\.\d+)*|\.dll|\.pyd|\.cubin|\.ptx|\.fatbin|\.a|\.lib|\.o|\.obj)$", re.IGNORECASE)
@@ -47,75 +48,92 @@ def scan(wish: ScanWish, on_bytes: OnBytes | None = None, on_total: OnTotal | No
         FormatError, OSError: the one file that was asked for cannot be read.
         ObserveError: the package index cannot be reached, or has no such wheel.
     """
-    path = Path(wish.name).expanduser()
+    path = Path(os.path.expanduser(wish.name))  # noqa: PTH111  # which raises nothing for the home of nobody
     if path.is_dir():
         return _scan_folder(wish, path, on_bytes, on_total)
     if path.exists():
-        if path.suffix.lower() in (".whl", ".zip"):
-            return _scan_wheel(wish, path, on_bytes, on_total)
-        return _scan_file(wish, path)
+        is_wheel = path.suffix.lower() in (".whl", ".zip")
+        return _scan_wheel(wish, path, on_bytes, on_total) if is_wheel else _scan_file(wish, path)
     return _scan_requirement(wish, _requirement(wish.name), on_bytes, on_total)
 
 
+def wheels_in(root: Path) -> tuple[list[Path], bool]:
+    """The wheels below a folder, and whether anything else in it can hold code."""
+    files = [Path(folder, name) for folder, _, names in os.walk(root) for name in sorted(names)]
+    wheels = sorted(path for path in files if path.suffix.lower() == ".whl")
+    return wheels, any(_may_hold_code(path.name) for path in files)
+
+
 def _requirement(text: str) -> str:
-    if os.sep in text or _CODE.search(text) or text.lower().endswith(".whl"):
-        raise UsageError("scan-missing", name=text)
     try:
-        Requirement(text)
+        requirement = Requirement(text)
     except InvalidRequirement:
-        raise UsageError("scan-unknown", name=text) from None
+        raise UsageError("scan-missing" if _means_a_file(text) else "scan-unknown", name=text) from None
+    if _means_a_file(text) and not requirement.url:
+        raise UsageError("scan-missing", name=text)
     return text
+
+
+def _means_a_file(text: str) -> bool:
+    return os.sep in text or text.lower().endswith(".whl") or _CODE.search(text) is not None
 
 
 def _scan_file(wish: ScanWish, path: Path) -> Subject:
     library, compiler = _read_one(path, path.name, deep=True)
     libraries, compilers = ((library,) if library else ()), ((compiler,) if compiler else ())
     distribution = Distribution(path.name, "", (), (), libraries, compilers)
-    return Subject(wish.name, "library", (distribution,), file=path.name)
+    return Subject(wish.name, "library", (distribution,), file=path.name, size_bytes=path.stat().st_size)
 
 
 def _scan_wheel(wish: ScanWish, path: Path, on_bytes: OnBytes | None, on_total: OnTotal | None) -> Subject:
-    sha256 = cache.hash_file(path)
-    kept = cache.load(sha256) if wish.use_cache else None
-    fresh = kept is None
-    if kept is None:
-        with open_wheel(path) as archive:
-            kept = read_wheel(archive, path.name, on_bytes, on_total)
-        cache.keep(sha256, kept)
-    distribution, unreadable, cuda = kept
-    return Subject(wish.name, "wheel", (distribution,), unreadable, path.name, sha256, cuda, cached=not fresh)
+    subject = Subject(wish.name, "wheel", (), file=path.name, sha256=cache.hash_file(path))
+    return _kept(wish, subject) or _read(open_wheel(path), subject, on_bytes, on_total)
 
 
 def _scan_requirement(wish: ScanWish, requirement: str, on_bytes: OnBytes | None, on_total: OnTotal | None) -> Subject:
     wheel = find_wheel(requirement, wish.platform, wish.python)
-    kept = cache.load(wheel.sha256) if wheel.sha256 and wish.use_cache else None
-    fresh = kept is None
-    if kept is None:
-        kept = read_wheel(RemoteArchive(wheel), wheel.file, on_bytes, on_total)
-        if wheel.sha256 and not kept[1]:
-            cache.keep(wheel.sha256, kept)
-    distribution, unreadable, cuda = kept
-    return Subject(
-        wish.name, "requirement", (distribution,), unreadable, wheel.file, wheel.sha256, cuda, cached=not fresh
-    )
+    subject = Subject(without_secrets(wish.name), "requirement", (), file=wheel.file, sha256=wheel.sha256)
+    return _kept(wish, subject) or _read(open_remote(wheel), subject, on_bytes, on_total)
+
+
+def _kept(wish: ScanWish, subject: Subject) -> Subject | None:
+    """`subject` as it was read before."""
+    kept = cache.load(subject.sha256) if subject.sha256 and wish.use_cache else None
+    return replace(kept, name=subject.name, kind=subject.kind, file=subject.file, cached=True) if kept else None
+
+
+def _read(
+    opened: AbstractContextManager[Archive], subject: Subject, on_bytes: OnBytes | None, on_total: OnTotal | None
+) -> Subject:
+    with opened as archive:
+        distribution, unreadable, cuda = read_wheel(archive, subject.file, on_bytes, on_total)
+        subject = replace(
+            subject,
+            distributions=(distribution,),
+            unreadable=unreadable,
+            cuda=cuda,
+            size_bytes=archive.size_bytes,
+        )
+    if subject.sha256 and not unreadable:  # what failed may be read by the next archfit
+        cache.keep(subject.sha256, subject)
+    return subject
 
 
 def _scan_folder(wish: ScanWish, root: Path, on_bytes: OnBytes | None, on_total: OnTotal | None) -> Subject:
-    """Every file below that can hold code; wheels among them are opened, too."""
-    files = list(_walk(root))
-    if on_total:
-        on_total(sum(size for _, size in files))
+    """Every file below that can hold code."""
+    os.scandir(root).close()  # a folder that may not be looked into is no empty folder
     libraries: list[Library] = []
     compilers: list[Compiler] = []
     unreadable: list[tuple[str, Text]] = []
+    files = list(_walk(root, unreadable))
+    if on_total:
+        on_total(sum(size for _, size in files))
     for path, size in files:
         name = path.relative_to(root).as_posix()
         try:
             library, compiler = _read_one(path, name, deep=wish.deep)
-        except FormatError as error:
-            unreadable.append((name, Text(error.key, {k: str(v) for k, v in error.values.items()})))
-        except OSError as error:
-            unreadable.append((name, Text("plain", {"text": error.strerror or str(error)})))
+        except (FormatError, OSError) as error:
+            unreadable.append((name, Text.why(error)))
         else:
             libraries += [library] if library else []
             compilers += [compiler] if compiler else []
@@ -125,22 +143,31 @@ def _scan_folder(wish: ScanWish, root: Path, on_bytes: OnBytes | None, on_total:
     return Subject(wish.name, "folder", (distribution,), tuple(unreadable), file=root.name)
 
 
-def _walk(root: Path) -> Iterator[tuple[Path, int]]:
-    """Files that can hold code with their size in bytes; of a file with several names the first."""
+def _walk(root: Path, unreadable: list[tuple[str, Text]]) -> Iterator[tuple[Path, int]]:
+    """Files that can hold code with their size in bytes; of a file with several names the first.
+
+    Folders that may not be entered go to `unreadable`.
+    """
+
+    def note(error: OSError) -> None:
+        unreadable.append((os.path.relpath(error.filename, root), Text.why(error)))
+
     seen: set[tuple[int, int]] = set()
-    for folder, folders, names in os.walk(root):
+    for folder, folders, names in os.walk(root, onerror=note):
         folders.sort()
-        for name in sorted(names):
-            if _CODE.search(name) or compiler_kind(name):
-                path = Path(folder, name)
-                try:
-                    status = path.stat()
-                except OSError:
-                    yield path, 0  # a link that leads nowhere; reading it says so
-                    continue
-                if (status.st_dev, status.st_ino) not in seen:
-                    seen.add((status.st_dev, status.st_ino))
-                    yield path, status.st_size
+        for path in (Path(folder, name) for name in sorted(names) if _may_hold_code(name)):
+            try:
+                status = path.stat()
+            except OSError:
+                yield path, 0  # a link that leads nowhere; reading it says so
+                continue
+            if (status.st_dev, status.st_ino) not in seen:
+                seen.add((status.st_dev, status.st_ino))
+                yield path, status.st_size
+
+
+def _may_hold_code(name: str) -> bool:
+    return _CODE.search(name) is not None or compiler_kind(name) is not None
 
 
 def _read_one(path: Path, name: str, *, deep: bool) -> tuple[Library | None, Compiler | None]:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from threading import Event
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from archfit.arch import CudaVersion
 from archfit.binary.wheel import Archive, Member, OnBytes, inflate, list_members, read_member
-from archfit.errors import FormatError
+from archfit.errors import FormatError, Interrupted
 from archfit.model import Compiler, Distribution, Library, Text
+from archfit.together import abandon, start
 
 _LARGEST_PAGE_BYTES = 1 << 20
 _CUDA = re.compile(r"^cuda\b[^=\n]*=\s*['\"](\d+\.\d+)['\"]", re.MULTILINE)
+_SIDE_BY_SIDE = min(4, os.cpu_count() or 1)
+_GRACE_S = 0.2
 
 
 def read_wheel(
@@ -23,31 +28,38 @@ def read_wheel(
 ) -> tuple[Distribution, tuple[tuple[str, Text], ...], CudaVersion | None]:
     """The package in a wheel with its libraries and compilers, the members that could not be read, and torch's CUDA.
 
-    `on_total` is told once how many packed bytes there are to read.
+    `on_total` is told once how many packed bytes there are to read; `on_bytes` may raise to stop everything.
 
     Raises:
         FormatError: the file is no wheel.
+        ObserveError: the server that it lies on stopped answering.
     """
     members = list_members(archive)
-    worth = sorted((m for m in members if m.may_hold_code), key=lambda m: -m.packed_bytes)
+    # Largest first, so that no core waits for the last one.
+    worth = sorted((m for m in members if m.may_hold_code), key=lambda m: (-m.packed_bytes, m.name))
     if on_total:
         on_total(sum(m.packed_bytes for m in worth))
-    found: dict[str, Library | Compiler] = {}
+    libraries: list[Library] = []
+    compilers: list[Compiler] = []
     unreadable: list[tuple[str, Text]] = []
-    for member, task in zip(worth, _side_by_side(archive, worth, on_bytes), strict=True):
-        try:
-            library, compiler = task.result()
-        except FormatError as error:
-            unreadable.append((member.name, Text(error.key, {k: str(v) for k, v in error.values.items()})))
-        else:
-            found.update({f"library {member.name}": library} if library else {})
-            found.update({f"compiler {member.name}": compiler} if compiler else {})
-    rows = [found[name] for name in sorted(found)]
+    stop = Event()
+    tasks = start([partial(read_member, archive, m, _until(stop, on_bytes)) for m in worth], _SIDE_BY_SIDE)
+    try:
+        for member, task in zip(worth, tasks, strict=True):
+            try:
+                library, compiler = task.result()
+            except FormatError as error:
+                unreadable.append((member.name, Text.why(error)))
+            else:
+                libraries += [library] if library else []
+                compilers += [compiler] if compiler else []
+    except BaseException:
+        stop.set()
+        abandon(tasks, _GRACE_S)
+        raise
     name, version = name_and_version(file)
-    libraries = tuple(row for row in rows if isinstance(row, Library))
-    compilers = tuple(row for row in rows if isinstance(row, Compiler))
-    distribution = Distribution(name, version, (), (), libraries, compilers)
-    return distribution, tuple(unreadable), _torch_cuda(archive, members)
+    found = (tuple(sorted(libraries, key=_path)), tuple(sorted(compilers, key=_path)))
+    return Distribution(name, version, (), (), *found), tuple(sorted(unreadable, key=_first)), _cuda(archive, members)
 
 
 def name_and_version(file: str) -> tuple[str, str]:
@@ -59,25 +71,30 @@ def name_and_version(file: str) -> tuple[str, str]:
     return str(name), str(version)
 
 
-def _side_by_side(
-    archive: Archive, members: Iterable[Member], on_bytes: OnBytes | None
-) -> Iterable[Future[tuple[Library | None, Compiler | None]]]:
-    """Largest first, so that no core waits for the last one; the tasks in the order of `members`."""
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1), "archfit-scan") as pool:
-        tasks = [pool.submit(read_member, archive, member, on_bytes) for member in members]
-        try:
-            for task in tasks:
-                task.exception()
-                yield task
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+def _until(stop: Event, on_bytes: OnBytes | None) -> OnBytes:
+    """`on_bytes` that raises once `stop` is set: a thread cannot be ended from outside."""
+
+    def count(size: int) -> None:
+        if stop.is_set():
+            raise Interrupted("stopped")
+        if on_bytes:
+            on_bytes(size)
+
+    return count
 
 
-def _torch_cuda(archive: Archive, members: Iterable[Member]) -> CudaVersion | None:
+def _path(found: Library | Compiler) -> str:
+    return found.path
+
+
+def _first(pair: tuple[str, Text]) -> str:
+    return pair[0]
+
+
+def _cuda(archive: Archive, members: Iterable[Member]) -> CudaVersion | None:
     """As torch's own version file says."""
     page = next((m for m in members if m.name == "torch/version.py" and m.size_bytes < _LARGEST_PAGE_BYTES), None)
-    if page is None:
-        return None
-    match = _CUDA.search(b"".join(inflate(archive, page)).decode("utf-8", "replace"))
-    return CudaVersion.parse(match[1]) if match else None
+    with suppress(FormatError):
+        if page and (match := _CUDA.search(b"".join(inflate(archive, page)).decode("utf-8", "replace"))):
+            return CudaVersion.parse(match[1])
+    return None

@@ -103,7 +103,7 @@ def _too_large(subject: Subject, policy: Policy) -> list[Violation]:
             "wheel-too-large",
             path,
             None,
-            {"file": path or subject.file, "size": f"{size:,}", "limit": f"{policy.max_bytes:,}"},
+            {"file": path or subject.file or subject.name, "size": f"{size:,}", "limit": f"{policy.max_bytes:,}"},
         )
         for path, size in sizes
         if policy.max_bytes is not None and size > policy.max_bytes

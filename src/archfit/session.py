@@ -21,12 +21,14 @@ from rich.progress import (
     DownloadColumn,
     Progress,
     SpinnerColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.text import Text as Styled
 
 from archfit.errors import ArchfitError, ExitCode, Interrupted, UsageError
 from archfit.report.messages import Language, Messages, language_of
@@ -81,13 +83,9 @@ class Session:
     @contextmanager
     def reading(self) -> Iterator[Bars]:
         """Bars for bytes that are read side by side: how many, how fast, how much longer."""
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-        )
+        columns = [TextColumn("{task.description}"), BarColumn(bar_width=20), _Bytes()]
+        if self.talk.width >= _WIDE_COLUMNS:
+            columns += [TransferSpeedColumn(), TimeRemainingColumn()]
         with Progress(*columns, console=self.talk, transient=True, disable=not self.talk.is_terminal) as progress:
             yield Bars(progress)
 
@@ -115,9 +113,11 @@ class Bars:
         self._progress = progress
 
     def add(self, name: str) -> Bar:
-        """A bar that shows once it is known how much there is to read."""
-        label = name if len(name) <= _LABEL_COLUMNS else "…" + name[1 - _LABEL_COLUMNS :]
-        return Bar(self._progress, self._progress.add_task(escape(label), total=None, visible=False))
+        """A bar that runs to and fro until it is known how much there is to read."""
+        width = self._progress.console.width
+        room = max(8, min(_LABEL_COLUMNS, width - (_BESIDE_WIDE if width >= _WIDE_COLUMNS else _BESIDE_NARROW)))
+        label = name if len(name) <= room else "…" + name[1 - room :]
+        return Bar(self._progress, self._progress.add_task(escape(label), total=None))
 
 
 class Bar:
@@ -129,7 +129,7 @@ class Bar:
 
     def begin(self, total: int) -> None:
         """So much there is to read."""
-        self._progress.update(self._task, total=total, visible=True)
+        self._progress.update(self._task, total=total)
 
     def advance(self, count: int) -> None:
         """So much more was read."""
@@ -140,7 +140,18 @@ class Bar:
         self._progress.update(self._task, visible=False)
 
 
-_LABEL_COLUMNS = 32
+class _Bytes(DownloadColumn):
+    """How much of how much, once that is known."""
+
+    def render(self, task: Task) -> Styled:
+        return super().render(task) if task.total is not None else Styled()
+
+
+_LABEL_COLUMNS, _BESIDE_LABEL_COLUMNS = (
+    32,
+    46,
+)  # beside it: a bar, "123.4/567.8 MB" and, from 80 columns on, speed and time
+_WIDE_COLUMNS = 80
 
 
 class _Console(Console):

@@ -82,7 +82,10 @@ def _heading(screen: Screen, subject: Subject, with_code: int) -> None:
     }
     name = subject.file if subject.kind == "requirement" else subject.name
     kind = screen.messages.ui(f"scan-kind-{subject.kind}")
-    screen.out.print(Styled.assemble((name, "bold"), (f"  {kind}", "dim")), soft_wrap=True)
+    beside = cell_len(name) + _GAP + cell_len(kind) <= screen.out.width
+    screen.out.print(
+        Styled(name, style="bold"), Styled(kind, style="dim"), sep="  " if beside else "\n", soft_wrap=True
+    )
     screen.out.print(screen.messages.ui("scan-sum" if libraries else "scan-nothing", **words), style="dim")
     if subject.cached:
         screen.out.print(screen.messages.ui("scan-cached"), style="dim")
@@ -136,10 +139,10 @@ def _rows(screen: Screen, rows: Sequence[Row], devices: Sequence[ComputeCapabili
             screen.out.print(library.name, soft_wrap=True)
             _short(screen, verdicts, groups)
         return
-    table = Table.grid(padding=(0, 0, 0, gap))
-    table.add_column(no_wrap=True, overflow="ellipsis", width=names + gap)
+    table = Table.grid(padding=(0, gap, 0, 0))
+    table.add_column(no_wrap=True, overflow="ellipsis", width=names)
     for label in labels:
-        table.add_column(justify="center", no_wrap=True, width=len(label) + gap)
+        table.add_column(justify="center", no_wrap=True, width=len(label))
     table.add_row(Styled("sm_", style="dim"), *(Styled(label, style="dim") for label in labels))
     for library, verdicts in rows:
         table.add_row(library.name, *(_cell(screen, verdicts[group[0]]) for group in groups))

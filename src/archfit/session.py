@@ -147,11 +147,9 @@ class _Bytes(DownloadColumn):
         return super().render(task) if task.total is not None else Styled()
 
 
-_LABEL_COLUMNS, _BESIDE_LABEL_COLUMNS = (
-    32,
-    46,
-)  # beside it: a bar, "123.4/567.8 MB" and, from 80 columns on, speed and time
-_WIDE_COLUMNS = 80
+_LABEL_COLUMNS, _WIDE_COLUMNS = 32, 80
+_BESIDE_NARROW, _BESIDE_WIDE = 40, 60
+"""What stands beside the label: a bar, ``123.4/567.8 MB`` and, where there is room, speed and time left."""
 
 
 class _Console(Console):

@@ -77,7 +77,9 @@ def test_values_of_a_violation() -> None:
 
 def test_what_could_not_be_read_was_not_audited() -> None:
     answer = api.audit(wheel("libserver.so", unreadable=("mine/cut.so",)), Policy((SM_120,)))
-    assert answer.violations == (Violation("file-unreadable", "mine/cut.so", None, {"why": UNREADABLE}),)
+    assert answer.violations == (
+        Violation("file-unreadable", "mine/cut.so", None, {"file": "mine/cut.so", "why": UNREADABLE}),
+    )
 
 
 def test_the_library_that_decides_is_the_one_that_is_named() -> None:

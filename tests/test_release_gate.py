@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
+from archfit.audit import RULES, read_policy
 from archfit.cli import app
+from archfit.report.sarif import _LEVELS
 from worlds import DATA
 
 ROOT = Path(__file__).parents[1]
@@ -119,3 +121,31 @@ def test_nothing_in_an_input_is_run(audit_step: Step, tmp_path: Path) -> None:
 
 def test_no_file_at_all_is_an_error(audit_step: Step) -> None:
     assert audit_step(files="none/*.whl", require="12.0").returncode == 2
+
+
+# --- what the documentation says of them -----------------------------------------------------------------------------
+
+PAGES = {name: (ROOT / "docs" / name).read_text("utf-8") for name in ("auditing.md", "auditing.zh.md")}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_page_knows_every_input_rule_and_level(page: str) -> None:
+    rows = re.findall(r"^\| `([\w-]+)` \|.*?(?:\| (error|warning) )?\|$", PAGES[page], re.MULTILINE)
+    levels = {rule: _LEVELS.get(rule, "error") for rule in RULES}
+    assert rows == [*levels.items(), *((name, "") for name in ACTION["inputs"])]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_policy_on_the_page_is_one(page: str, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(re.findall(r"```toml\n(.*?)```", PAGES[page], re.DOTALL)[0], "utf-8")
+    policy = read_policy(tmp_path / "pyproject.toml")
+    assert ([str(c) for c in policy.require], policy.max_bytes) == (["7.5", "8.0", "8.6", "9.0", "12.0"], 900_000_000)
+    assert [e.library for e in policy.exemptions] == ["*_hopper*.so"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_workflows_on_the_page_are_yaml_with_inputs_that_there_are(page: str) -> None:
+    hook, workflow = (yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", PAGES[page], re.DOTALL))
+    assert hook["repos"][0]["hooks"] == [{"id": HOOK["id"]}]
+    given = next(step["with"] for step in workflow["steps"] if step.get("uses", "").startswith("you/archfit"))
+    assert set(given) <= set(ACTION["inputs"])

@@ -86,7 +86,7 @@ def audit(subject: Subject, policy: Policy, loading_of: Callable[[str], Loading]
     """Hold `subject` against `policy`."""
     judged = {device: judge_subject(subject, device, loading_of) for device in policy.require}
     found = [v for device, package in judged.items() for v in _device_violations(subject, policy, device, package)]
-    found += [Violation("file-unreadable", name, None, {"why": why}) for name, why in subject.unreadable]
+    found += [Violation("file-unreadable", name, None, {"file": name, "why": why}) for name, why in subject.unreadable]
     if judged and all(package.verdict is Verdict.NO_GPU_CODE for package in judged.values()):
         found.append(Violation("no-gpu-code", "", None))
     found += _too_large(subject, policy)
@@ -99,7 +99,12 @@ def _too_large(subject: Subject, policy: Policy) -> list[Violation]:
     """The file itself; of a folder or an environment, each library."""
     sizes = [("", subject.size_bytes)] if subject.size_bytes else [(b.path, b.size_bytes) for b in subject.libraries]
     return [
-        Violation("wheel-too-large", path, None, {"size": f"{size:,}", "limit": f"{policy.max_bytes:,}"})
+        Violation(
+            "wheel-too-large",
+            path,
+            None,
+            {"file": path or subject.file or subject.name, "size": f"{size:,}", "limit": f"{policy.max_bytes:,}"},
+        )
         for path, size in sizes
         if policy.max_bytes is not None and size > policy.max_bytes
     ]

@@ -291,7 +291,7 @@ def _for_cuda(group: list[tuple[Library, str, str]], cuda: CudaVersion | None) -
 def _choose(group: Sequence[Library], judged: Mapping[str, Coverage]) -> Library:
     """The variant that would be loaded: the best for this GPU."""
     order = list(Verdict)
-    return min(group, key=lambda lib: order.index(judged[lib.path].verdict))
+    return min(group, key=lambda lib: (order.index(judged[lib.path].verdict), lib.path))
 
 
 def _excused(library: Library, loading: Loading, judged: Mapping[str, Coverage], device: ComputeCapability) -> bool:

@@ -28,7 +28,7 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
-from rich.text import Text
+from rich.text import Text as Styled
 
 from archfit.errors import ArchfitError, ExitCode, Interrupted, UsageError
 from archfit.report.messages import Language, Messages, language_of
@@ -83,13 +83,9 @@ class Session:
     @contextmanager
     def reading(self) -> Iterator[Bars]:
         """Bars for bytes that are read side by side: how many, how fast, how much longer."""
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            _AmountColumn(),
-            _SpeedColumn(),
-            TimeRemainingColumn(),
-        )
+        columns = [TextColumn("{task.description}"), BarColumn(bar_width=20), _Bytes()]
+        if self.talk.width >= _WIDE_COLUMNS:
+            columns += [TransferSpeedColumn(), TimeRemainingColumn()]
         with Progress(*columns, console=self.talk, transient=True, disable=not self.talk.is_terminal) as progress:
             yield Bars(progress)
 
@@ -116,10 +112,12 @@ class Bars:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
 
-    def add(self, name: str, *, files: bool) -> Bar:
-        """A bar that shows once it is known how much there is to read: bytes, or `files`."""
-        label = name if len(name) <= _LABEL_COLUMNS else "…" + name[1 - _LABEL_COLUMNS :]
-        return Bar(self._progress, self._progress.add_task(escape(label), total=None, visible=False, files=files))
+    def add(self, name: str) -> Bar:
+        """A bar that runs to and fro until it is known how much there is to read."""
+        width = self._progress.console.width
+        room = max(8, min(_LABEL_COLUMNS, width - (_BESIDE_WIDE if width >= _WIDE_COLUMNS else _BESIDE_NARROW)))
+        label = name if len(name) <= room else "…" + name[1 - room :]
+        return Bar(self._progress, self._progress.add_task(escape(label), total=None))
 
 
 class Bar:
@@ -131,7 +129,7 @@ class Bar:
 
     def begin(self, total: int) -> None:
         """So much there is to read."""
-        self._progress.update(self._task, total=total, visible=True)
+        self._progress.update(self._task, total=total)
 
     def advance(self, count: int) -> None:
         """So much more was read."""
@@ -142,19 +140,16 @@ class Bar:
         self._progress.update(self._task, visible=False)
 
 
-class _AmountColumn(DownloadColumn):
-    def render(self, task: Task) -> Text:
-        if task.fields["files"]:
-            return Text(f"{task.completed:.0f}/{task.total or 0:.0f}", style="progress.download")
-        return super().render(task)
+class _Bytes(DownloadColumn):
+    """How much of how much, once that is known."""
+
+    def render(self, task: Task) -> Styled:
+        return super().render(task) if task.total is not None else Styled()
 
 
-class _SpeedColumn(TransferSpeedColumn):
-    def render(self, task: Task) -> Text:
-        return Text("") if task.fields["files"] else super().render(task)
-
-
-_LABEL_COLUMNS = 32
+_LABEL_COLUMNS, _WIDE_COLUMNS = 32, 80
+_BESIDE_NARROW, _BESIDE_WIDE = 40, 60
+"""What stands beside the label: a bar, ``123.4/567.8 MB`` and, where there is room, speed and time left."""
 
 
 class _Console(Console):

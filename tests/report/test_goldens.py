@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
+from archfit import api
+from archfit.arch import ComputeCapability, CudaVersion, Target
+from archfit.audit import Exemption, Policy
 from archfit.errors import ApplyError, ArchfitError, ObserveError, UsageError
 from archfit.model import (
+    Compiler,
     Diagnosis,
+    Distribution,
     Environment,
     Evidence,
     History,
@@ -21,12 +28,15 @@ from archfit.model import (
     Plan,
     Proof,
     StateRecord,
+    Subject,
     Text,
     Unknown,
     Verification,
 )
 from archfit.report import json_v1, record
+from archfit.report.audit_v1 import show_audits
 from archfit.report.messages import Language, Messages
+from archfit.report.scan_screen import show_subject
 from archfit.report.text import Screen, size
 from worlds import (
     NEW,
@@ -36,6 +46,7 @@ from worlds import (
     driver,
     extension,
     gpus,
+    library,
     plan_of,
     torch,
     vision,
@@ -43,6 +54,7 @@ from worlds import (
 )
 
 Golden = Callable[[str, str], None]
+Draw = Callable[[Screen], None]
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 WIDTHS = (60, 80, 200)
 
@@ -233,6 +245,8 @@ DRAWINGS: dict[str, Callable[[Screen], None]] = {
     "history": lambda s: s.history(HISTORY),
     "verification": lambda s: s.verification(PROOF),
     "changes": lambda s: s.changes(CHANGES),
+    "scan": lambda s: scan_screen("wheel", verbose=True)(s),
+    "audit": lambda s: show_audits(s, AUDITS, 1),
 }
 
 
@@ -316,3 +330,81 @@ def test_the_record_of_an_upgrade(golden: Golden, language: Language) -> None:
 )
 def test_sizes(count: int | None, said: str) -> None:
     assert size(count) == said
+
+
+# --- scan and audit --------------------------------------------------------------------------------------------------
+
+GPUS = api.devices_of(())
+RTX_5090 = api.devices_of(["RTX 5090"])
+MINE = (
+    library("mine/_C.so", "libpartial.so"),
+    library("mine/lib/libfast_attention_for_hopper.so", "libsm_90a.so"),
+    library("mine/lib/libptx.so", "liblz4.so"),
+    library("mine/lib/libhost.so", "libno_gpu.so"),
+)
+PTXAS = Compiler("mine/bin/ptxas", "ptxas", CudaVersion(12, 4), tuple(map(Target.parse, ("compute_75", "compute_90"))))
+LIBDEVICE = Compiler("mine/lib/libdevice.10.bc", "libdevice", None, ())
+CUT = ("mine/cut.so", Text("plain", {"text": "Permission denied"}))
+SUBJECTS = {
+    "file": Subject(
+        "libserver.so", "library", (Distribution("libserver.so", "", libraries=(library("libserver.so", NEW),)),)
+    ),
+    "wheel": Subject(
+        "mine-1.0",
+        "requirement",
+        (Distribution("mine", "1.0", libraries=MINE, compilers=(PTXAS, LIBDEVICE)),),
+        (CUT,),
+        "mine-1.0-cp311-cp311-linux_x86_64.whl",
+        cached=True,
+    ),
+    "nothing": Subject("empty", "folder", (Distribution("empty", ""),)),
+}
+LACKING = {"mine/_C.so": ["scale_kernel", "shift_kernel"]}
+
+
+def scan_screen(name: str, devices: Sequence[ComputeCapability] = GPUS, *, verbose: bool = False) -> Draw:
+    return lambda s: show_subject(s, SUBJECTS[name], devices, verbose=verbose, kernels=LACKING if verbose else {})
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_scan(golden: Golden, name: str, width: int, language: Language) -> None:
+    golden(f"scan-{name}-{width}.{language}.txt", drawn(scan_screen(name), language, width))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_scan_for_one_gpu_and_verbose(golden: Golden, language: Language) -> None:
+    golden(f"scan-one-gpu.{language}.txt", drawn(scan_screen("wheel", RTX_5090), language))
+    golden(f"scan-verbose.{language}.txt", drawn(scan_screen("wheel", verbose=True), language))
+
+
+STRICT = Policy(
+    api.devices_of(["7.5", "9.0", "12.0"]),
+    max_bytes=100,
+    exemptions=(
+        Exemption("*hopper.so", (), "TMA exists from Hopper on"),
+        Exemption("_C.so", (ComputeCapability(7, 5),), "old"),
+    ),
+)
+AUDITS = [api.audit(replace(subject, size_bytes=1000), STRICT) for subject in SUBJECTS.values()]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_audit(golden: Golden, width: int, language: Language) -> None:
+    golden(f"audit-{width}.{language}.txt", drawn(lambda s: show_audits(s, AUDITS, 1), language, width))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_an_audit_that_passes(golden: Golden, language: Language) -> None:
+    passed = [api.audit(SUBJECTS["file"], Policy(RTX_5090))]
+    golden(f"audit-passed.{language}.txt", drawn(lambda s: show_audits(s, passed, 0), language))
+
+
+@pytest.mark.parametrize("width", range(48, 140, 4))
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_line_of_a_scan_is_wider_than_the_screen(language: Language, width: int) -> None:
+    text = drawn(scan_screen("wheel"), language, width)
+    assert [line for line in text.splitlines()[2:] if cell_len(line) > width] == []
+    assert "…" not in text

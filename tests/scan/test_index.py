@@ -166,6 +166,17 @@ def test_no_network_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fails().key == "index-silent"
 
 
+def test_no_network_wanted_though_uv_still_knows_the_wheel(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    manners = Manners()
+    with serving(manners):
+        scanned(use_cache=False)
+        asked = len(manners.asked)
+        monkeypatch.setenv("UV_OFFLINE", "true")
+        assert fails(use_cache=False).key in ("index-unreachable", "index-silent")
+        assert len(manners.asked) == asked
+        assert scanned().cached
+
+
 def test_no_such_package(serving: Serving) -> None:
     with serving(Manners()):
         assert fails(requirement="no-such-package").key == "wheel-not-found"

@@ -52,11 +52,19 @@ def show_subject(
     if verbose:
         _lacking(screen, subject, shown, devices, kernels)
     _compilers(screen, subject.compilers, devices)
-    for library in subject.libraries:
-        for odd in library.odd:
-            screen.hanging(screen.mark("warn"), f"{library.path}: {screen.messages.text(odd)}")
-    for name, why in subject.unreadable:
-        screen.hanging(screen.mark("bad"), f"{name}: {screen.messages.text(why)}")
+    _remarks(screen, subject)
+
+
+def _remarks(screen: Screen, subject: Subject) -> None:
+    """What was odd in a file, and what could not be read."""
+    odd = [(lib.path, text) for lib in subject.libraries for text in lib.odd]
+    if odd or subject.unreadable:
+        screen.out.print()
+    for mark, rows in (("warn", odd), ("bad", subject.unreadable)):
+        for name, text in rows:
+            screen.hanging(
+                screen.mark(mark), screen.messages.ui("labelled", label=name, text=screen.messages.text(text)), indent=0
+            )
 
 
 def _counts(library: Library, subject: Subject) -> bool:
@@ -74,7 +82,10 @@ def _heading(screen: Screen, subject: Subject, with_code: int) -> None:
     }
     name = subject.file if subject.kind == "requirement" else subject.name
     kind = screen.messages.ui(f"scan-kind-{subject.kind}")
-    screen.out.print(Styled.assemble((name, "bold"), (f"  {kind}", "dim")), soft_wrap=True)
+    beside = cell_len(name) + _GAP + cell_len(kind) <= screen.out.width
+    screen.out.print(
+        Styled(name, style="bold"), Styled(kind, style="dim"), sep="  " if beside else "\n", soft_wrap=True
+    )
     screen.out.print(screen.messages.ui("scan-sum" if libraries else "scan-nothing", **words), style="dim")
     if subject.cached:
         screen.out.print(screen.messages.ui("scan-cached"), style="dim")
@@ -104,13 +115,16 @@ def _by_verdict(screen: Screen, verdicts: Mapping[ComputeCapability, Verdict]) -
 
 
 def _legend(screen: Screen, verdicts: Iterable[Verdict]) -> None:
-    parts: list[Styled | str] = []
-    for verdict in (v for v in _SHOWN if v in set(verdicts)):
-        meaning = screen.messages.ui("labelled", label=verdict.value, text=screen.messages.ui(f"scan-{verdict.value}"))
-        parts += [_cell(screen, verdict), f" {meaning}", "   "]
-    if parts:
+    grid = Table.grid(padding=(0, _GAP, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold", style="dim")
+    wanted = set(verdicts)
+    for verdict in (v for v in _SHOWN if v in wanted):
+        name = Styled.assemble(_cell(screen, verdict), (f" {verdict.value}", "dim"))
+        grid.add_row(name, screen.messages.ui(f"scan-{verdict.value}"))
+    if wanted & set(_SHOWN):
         screen.out.print()
-        screen.out.print(Styled.assemble(*parts[:-1]), style="dim")
+        screen.out.print(Padding(grid, (0, 0, 0, 2)))
 
 
 def _rows(screen: Screen, rows: Sequence[Row], devices: Sequence[ComputeCapability]) -> None:
@@ -125,10 +139,10 @@ def _rows(screen: Screen, rows: Sequence[Row], devices: Sequence[ComputeCapabili
             screen.out.print(library.name, soft_wrap=True)
             _short(screen, verdicts, groups)
         return
-    table = Table.grid(padding=(0, 0, 0, gap))
-    table.add_column(no_wrap=True, overflow="ellipsis", width=names + gap)
+    table = Table.grid(padding=(0, gap, 0, 0))
+    table.add_column(no_wrap=True, overflow="ellipsis", width=names)
     for label in labels:
-        table.add_column(justify="center", no_wrap=True, width=len(label) + gap)
+        table.add_column(justify="center", no_wrap=True, width=len(label))
     table.add_row(Styled("sm_", style="dim"), *(Styled(label, style="dim") for label in labels))
     for library, verdicts in rows:
         table.add_row(library.name, *(_cell(screen, verdicts[group[0]]) for group in groups))
@@ -200,15 +214,17 @@ def _lacking(
             short = lacking(library, device, subject.cuda)
             if 0 < sum(c.count for c in short) < total:
                 falling.setdefault(short, []).append(device)
+        if falling:
+            screen.out.print()
         for short, lacked in falling.items():
             targets = dict.fromkeys(" ".join(str(o.target) for o in c.objects if o.target) for c in short)
             words = {"library": library.name, "count": sum(c.count for c in short), "total": total}
             text = screen.messages.ui("scan-lacking", **words, sm=" ".join(device.sm for device in lacked))
-            screen.hanging(screen.mark("warn"), text)
-            screen.out.print(Padding(Styled("; ".join(targets), style="dim"), (0, 0, 0, 4)))
+            screen.hanging(screen.mark("warn"), text, indent=0)
+            screen.out.print(Padding(Styled("; ".join(targets), style="dim"), (0, 0, 0, 2)))
         if names := kernels.get(library.path, ()):
             text = screen.messages.labelled("scan-kernels", ", ".join(names))
-            screen.out.print(Padding(Styled(text, style="dim"), (0, 0, 0, 4)))
+            screen.out.print(Padding(Styled(text, style="dim"), (0, 0, 0, 2)))
 
 
 def _compilers(screen: Screen, compilers: Sequence[Compiler], devices: Sequence[ComputeCapability]) -> None:
@@ -217,15 +233,14 @@ def _compilers(screen: Screen, compilers: Sequence[Compiler], devices: Sequence[
         screen.out.print()
     for compiler in compilers:
         known = [device for device in devices if compiler.knows(device)]
-        missing = [device for device in devices if device not in known]
         words = {
             "path": compiler.path,
             "cuda": str(compiler.release or "?"),
-            "targets": " ".join(map(_sm, _runs(known, devices))) or "-",
+            "targets": " ".join(map(_sm, _runs(known or devices, devices))),
         }
-        key = "scan-libdevice" if compiler.kind == "libdevice" else "scan-compiler"
-        good = known and (not missing or len(devices) > 1)
-        screen.hanging(screen.mark("good" if good else "warn"), screen.messages.ui(key, **words), indent=0)
+        every = "scan-libdevice" if compiler.kind == "libdevice" else None
+        key = every or ("scan-compiler" if known else "scan-compiler-none")
+        screen.hanging(screen.mark("good" if known else "warn"), screen.messages.ui(key, **words), indent=0)
 
 
 def _runs(some: Sequence[ComputeCapability], devices: Sequence[ComputeCapability]) -> list[list[ComputeCapability]]:

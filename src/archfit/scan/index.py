@@ -5,6 +5,7 @@ uv answers which file serves a Python on a platform, and knows the indexes, mirr
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -35,6 +36,7 @@ _VERBOSE = re.compile(
     r"^No solution found when resolving dependencies cause: |,? (and|so)? ?we can conclude that [^.]*"
 )
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+_YES = ("1", "true", "t", "yes", "y", "on")  # as uv reads it
 _TIMEOUT_S = (10, 60)
 _PIECE_BYTES = 1 << 15  # what is lost where a connection breaks
 _TRIES, _PAUSE_S = 3, 0.5
@@ -96,6 +98,8 @@ def open_remote(wheel: RemoteWheel) -> Iterator[Archive]:
     """
     parts = urlsplit(wheel.url)
     if parts.scheme in ("http", "https"):
+        if os.environ.get("UV_OFFLINE", "").lower() in _YES:
+            raise ObserveError("index-unreachable", url=without_secrets(wheel.url), cause="UV_OFFLINE")
         yield RemoteArchive(wheel)
         return
     path = Path(url2pathname(parts.path)) if parts.scheme == "file" else Path(wheel.url)

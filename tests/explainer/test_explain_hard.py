@@ -21,7 +21,9 @@ from archfit.logs import explain_stream
 
 NEEDLE = "nvcc fatal   : Unsupported gpu architecture 'compute_120'"
 PIECES = [*NOISE, *AFTER, *(row.yes for row in load_signatures().rows), *(row.no for row in load_signatures().rows)]
-FILLER = b"[1/9] nvcc -I/opt/venv/lib/python3.11/site-packages/torch/include -c /src/a.cu -o a.o --expt-relaxed-constexpr\n"
+FILLER = (
+    b"[1/9] nvcc -I/opt/venv/lib/python3.11/site-packages/torch/include -c /src/a.cu -o a.o --expt-relaxed-constexpr\n"
+)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "gb18030"])
@@ -56,13 +58,19 @@ def test_who_printed_a_line_is_known(line: str, source: str) -> None:
     assert next(iter(clean(line))).source == source
 
 
-@pytest.mark.parametrize("line", ['  File "a.py", line 3, in f', "RuntimeError: x", "torch 2.4.1", "E: Unable to locate package"])
+@pytest.mark.parametrize(
+    "line", ['  File "a.py", line 3, in f', "RuntimeError: x", "torch 2.4.1", "E: Unable to locate package"]
+)
 def test_what_looks_like_no_prefix_stays(line: str) -> None:
     assert next(iter(clean(line))).text == line
 
 
 def test_colours_progress_bars_and_json_are_undone() -> None:
-    assert [ln.text for ln in clean("\x1b[31mRed\x1b[0m\n50%|#####|\r100%|##########|")] == ["Red", "50%|#####|", "100%|##########|"]
+    assert [ln.text for ln in clean("\x1b[31mRed\x1b[0m\n50%|#####|\r100%|##########|")] == [
+        "Red",
+        "50%|#####|",
+        "100%|##########|",
+    ]
     assert [ln.text for ln in clean('{"log":"boom\\n","stream":"stderr"}')] == ["boom"]
 
 
@@ -80,7 +88,12 @@ def test_a_needle_is_found_anywhere_with_its_line(place: float, encoding: str) -
 
 def test_a_needle_across_blocks_is_found() -> None:
     for shift in range(-80, 20, 7):
-        data = b"x" * (WHOLE_BYTES + BLOCK_BYTES // 2) + b"y" * (BLOCK_BYTES // 2 + shift) + NEEDLE.encode() + b"z" * BLOCK_BYTES * 3
+        data = (
+            b"x" * (WHOLE_BYTES + BLOCK_BYTES // 2)
+            + b"y" * (BLOCK_BYTES // 2 + shift)
+            + NEEDLE.encode()
+            + b"z" * BLOCK_BYTES * 3
+        )
         assert explain_stream(io.BytesIO(data)).first.id == "nvcc-arch"
 
 
@@ -93,7 +106,9 @@ def test_what_is_kept_of_a_long_log_is_bounded() -> None:
 
 
 def test_the_first_and_the_last_of_several_errors_are_kept() -> None:
-    data = b"ImportError: libcudart.so.11.0: cannot open shared object file: No such file or directory\n" + FILLER * 9000
+    data = (
+        b"ImportError: libcudart.so.11.0: cannot open shared object file: No such file or directory\n" + FILLER * 9000
+    )
     data += b"ninja: build stopped\n" + NEEDLE.encode() + b"\n" + FILLER * 9000
     assert {c.id for c in explain_stream(io.BytesIO(data)).causes} >= {"missing-cuda-lib", "nvcc-arch"}
 
@@ -110,9 +125,13 @@ def test_rubbish_is_survived(data: bytes) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=40)), max_size=20), st.randoms(use_true_random=False))
+@given(
+    st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=40)), max_size=20), st.randoms(use_true_random=False)
+)
 def test_pieces_of_logs_are_survived(pieces: list[str], chance: random.Random) -> None:
-    text = "\n".join(piece[chance.randrange(len(piece) + 1) :] if piece and chance.random() < 0.3 else piece for piece in pieces)
+    text = "\n".join(
+        piece[chance.randrange(len(piece) + 1) :] if piece and chance.random() < 0.3 else piece for piece in pieces
+    )
     found = explain(text)
     assert found.causes
     assert len({cause.id for cause in found.causes}) == len(found.causes)

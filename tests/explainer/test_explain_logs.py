@@ -79,7 +79,16 @@ def test_hard_logs_as_a_whole() -> None:
 
 
 ARCHITECTURE = {"arch-missing-torch", "arch-dropped-torch", "arch-missing-extension", "arch-missing-framework"}
-NEGATIVE = {"oom", "device-assert", "illegal-memory-access", "nccl-hang", "shape-mismatch", "other", "python-import", "missing-file"}
+NEGATIVE = {
+    "oom",
+    "device-assert",
+    "illegal-memory-access",
+    "nccl-hang",
+    "shape-mismatch",
+    "other",
+    "python-import",
+    "missing-file",
+}
 
 
 @pytest.mark.parametrize("log", [p for p in LOGS if p.values[0]["expect"] in NEGATIVE])
@@ -87,6 +96,8 @@ def test_no_negative_is_called_an_architecture_problem(log: dict[str, str]) -> N
     assert explain(log["text"]).first.id not in ARCHITECTURE
 
 
-@pytest.mark.parametrize("log", [p for p in LOGS if p.values[0]["expect"] in NEGATIVE - {"python-import", "missing-file"}])
+@pytest.mark.parametrize(
+    "log", [p for p in LOGS if p.values[0]["expect"] in NEGATIVE - {"python-import", "missing-file"}]
+)
 def test_what_is_no_environment_problem_is_said_to_be_none(log: dict[str, str]) -> None:
     assert explain(log["text"]).first.environment is False

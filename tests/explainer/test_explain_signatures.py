@@ -105,7 +105,9 @@ def test_the_anchor_of_a_pattern_is_in_every_match() -> None:
                 assert compile_patterns([anchor_of(text)]).search(squeezed), text
 
 
-@pytest.mark.parametrize("piece", ["a", "undefined symbol: ", "CUDA error: ", "File \"/a/b.py\", line 1, in x\n", "'", "(" * 7])
+@pytest.mark.parametrize(
+    "piece", ["a", "undefined symbol: ", "CUDA error: ", 'File "/a/b.py", line 1, in x\n', "'", "(" * 7]
+)
 def test_no_text_makes_a_pattern_slow(piece: str) -> None:
     """Linear in the text: ten times as much takes at most some thirty times as long, whatever the machine does meanwhile."""
     took = []

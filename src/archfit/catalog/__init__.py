@@ -19,7 +19,6 @@ from archfit.arch import ComputeCapability, CudaVersion, Target, Verdict, judge_
 from archfit.errors import UsageError
 from archfit.model import DriverRelease, Gpu
 
-
 _FOLDER = Path(__file__).parent  # importlib.resources would cost a tenth of the start-up
 
 

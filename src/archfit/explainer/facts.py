@@ -27,9 +27,11 @@ class Pattern:
         return re2.compile(self._pattern)
 
     def search(self, text: bytes) -> Any:
+        """The first match, or None."""
         return self._compiled.search(text)
 
     def finditer(self, text: bytes) -> Iterator[Any]:
+        """All matches from left to right."""
         return iter(self._compiled.finditer(text))
 
 
@@ -48,7 +50,8 @@ _CAPABILITIES = tuple(
     for pattern in (
         rb"withCUDAcapabilitysm_(?P<sm>\d{2,3})",
         rb"whichisof(?:cuda|compute)capability(?:\(CC\))?(?P<dot>\d{1,2}\.\d)",
-        rb"(?:[Cc]ompute|CUDA|cuda|[Dd]evice)[ _]?[Cc]apability(?:amongGPUsdetected|of(?:device\d)?|is|:|=|\()*:?=?\(?(?P<dot>\d{1,2}\.\d)\b",
+        rb"(?:[Cc]ompute|CUDA|cuda|[Dd]evice)[ _]?[Cc]apability(?:amongGPUsdetected|of(?:device\d)?|is|:|=|\()*"
+        rb":?=?\(?(?P<dot>\d{1,2}\.\d)\b",
         rb"capability[:=(]{0,3}\(?(?P<major>\d{1,2}),(?P<minor>\d)\)",
         rb"CC(?P<dot>\d{1,2}\.\d)\b",
         rb"major=(?P<major>\d{1,2}),minor=(?P<minor>\d)",
@@ -61,6 +64,7 @@ _GPU_NAME = Pattern(
     rb"|(?:GH|GB|H|B)[123]00|H20|H800|A100|A800|A10G|A10|A30|A40|A16|L40S?|L4|L20|V100|P100|P40|P4"
     rb"|TeslaT4|T4|TeslaK80|TeslaM40|TeslaM60|DGXSpark|GB10|JetsonThor|AGXThor|AGXOrin|MX\d{3}|[12345]0[5-9]0(?:[Tt]i)?(?:S(?:UPER|uper))?)"
 )
+_LONGER = re.compile(rb"\d(?!\d{0,2}GB)")  # A100 is not in A1000, but in "A100 80GB", which has no blank here
 _BARE_CONTEXT = Pattern("(?i:rtx|gtx|geforce|显卡|显存|graphics|gpu|卡)".encode())
 _NAME_CONTEXT = Pattern(rb"NVIDIA|GeForce|Tesla|Quadro|GPU|gpu|RTX|GTX|TITAN|DGX|Jetson|CUDA|cuda|[\x80-\xff]")
 _TORCH_VERSIONS = tuple(
@@ -112,7 +116,7 @@ def _gpu(text: bytes) -> tuple[str, ComputeCapability | None]:
     for pattern in _CAPABILITIES:
         if match := pattern.search(text):
             found = _capability(match)
-            if found and found in load_catalog().generations or found and found < _FIRST_SUPPORT:
+            if found and (found in load_catalog().generations or found < _FIRST_SUPPORT):
                 return _named(text, found), found
     names = list(_names(text))
     return names[0] if names else ("", None)
@@ -134,7 +138,7 @@ def _named(text: bytes, capability: ComputeCapability) -> str:
 def _names(text: bytes) -> Iterator[tuple[str, ComputeCapability]]:
     seen: set[bytes] = set()
     for match in _GPU_NAME.finditer(text):
-        if match[b"name"] in seen or text[match.end() : match.end() + 1].isdigit():
+        if match[b"name"] in seen or _LONGER.match(text, match.end()):
             continue
         seen.add(match[b"name"])
         around = text[max(0, match.start() - 40) : match.end() + 12]
@@ -197,14 +201,9 @@ def _standing(
 ) -> Standing:
     if device is None:
         return "older" if _MINIMUM.search(text) else "unknown"
-    for judge in (
-        lambda: _by_targets(device, targets),
-        lambda: _by_bounds(device, text),
-        lambda: _by_catalog(device, torch, build, "win_amd64" if _WINDOWS.search(text) else "linux_x86_64"),
-    ):
-        if (found := judge()) != "unknown":
-            return found
-    return "unknown"
+    if (found := _by_targets(device, targets)) != "unknown" or (found := _by_bounds(device, text)) != "unknown":
+        return found
+    return _by_catalog(device, torch, build, "win_amd64" if _WINDOWS.search(text) else "linux_x86_64")
 
 
 def _by_targets(device: ComputeCapability, targets: Iterable[Target]) -> Standing:

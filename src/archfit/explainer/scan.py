@@ -98,7 +98,9 @@ class _Scan:
         for row in wanted:
             self._keep_for(row)
         edge = self._previous[-_EDGE_BYTES:] if wanted else b""
-        kept = _Block(number - edge.count(b"\n"), self._offset - len(edge), edge + data, len(wanted) + (self._index == 0))
+        kept = _Block(
+            number - edge.count(b"\n"), self._offset - len(edge), edge + data, len(wanted) + (self._index == 0)
+        )
         if not kept.uses and self._edge_wanted:
             kept = _Block(number, self._offset, data, 1)  # what follows a hit explains it
         kept.uses += 1  # the last blocks are kept whatever they hold: there a program says what it died of

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from archfit.errors import ArchfitError, ExitCode, UsageError
-from archfit.explainer import explain_lines, explain_text
-from archfit.explainer.scan import read_log
 from archfit.model import Explanation, LogFacts, Quote, Unknown
 from archfit.redact import redact
 from archfit.runner import Ended, run
@@ -52,6 +50,8 @@ def explain(text: str) -> Explanation:
     """
     if len(text) > _SEARCHED_BYTES:
         return explain_stream(io.BytesIO(text.encode("utf-8", "surrogatepass")))
+    from archfit.explainer import explain_text
+
     return explain_text(text)
 
 
@@ -66,6 +66,9 @@ def explain_file(path: Path, on_read: OnRead | None = None) -> Explanation:
 
 def explain_stream(stream: BinaryIO, on_read: OnRead | None = None, total: int = 0) -> Explanation:
     """Explain what comes out of a pipe."""
+    from archfit.explainer import explain_lines
+    from archfit.explainer.scan import read_log
+
     return explain_lines(*read_log(stream, on_read, total))
 
 

@@ -107,14 +107,14 @@ def run(words: Sequence[str]) -> int | None:
         return None
     if report and report.suffix.lower() not in (".md", ".json"):
         return None
+    from archfit import logs
     from archfit.errors import UsageError
-    from archfit.runner import run as run_it
 
     try:
-        ended = run_it(command)
+        ended = logs.run(command)
     except UsageError:
         return None
-    if ended.code == 0 or not ended.tail.strip():
+    if not logs.failed(ended):
         return ended.code
     from archfit.logs_cli import say_ended
     from archfit.session import Session, error_door

@@ -47,10 +47,10 @@ _VERSION_BEFORE = re.compile(r"(?i)(?:version|driver|release|v|==|>=|<=|cu(?:dnn
 
 # Names that say nothing about a person, or that are words.
 _COMMON = frozenset({
-    "root", "user", "users", "ubuntu", "admin", "administrator", "runner", "jenkins", "builder", "docker", "conda", 
-    "miniconda", "anaconda", "home", "python", "app", "default", "public", "shared", "vscode", "jovyan", "ec2-user", "azureuser",
-    "circleci", "build", "work", "workspace", "data", "torch", "cuda", "test", "train", "model", "models", "nvidia", "host", "localhost",
-    "none", "null", "true", "false", "and", "the", "for", "with", "from",
+    "root", "user", "users", "ubuntu", "admin", "administrator", "runner", "jenkins", "builder", "docker", "conda",
+    "miniconda", "anaconda", "home", "python", "app", "default", "public", "shared", "vscode", "jovyan", "ec2-user",
+    "azureuser", "circleci", "build", "work", "workspace", "data", "torch", "cuda", "test", "train", "model", "models",
+    "nvidia", "host", "localhost", "none", "null", "true", "false", "and", "the", "for", "with", "from",
 })  # fmt: skip
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "0.0.0.0", "::1", "none", "null"})
 

@@ -39,12 +39,13 @@ _SURER = 6
 _LAST_WORDS = frozenset({"python-import", "missing-file", "other"})
 
 _WRAPPERS = re.compile(
-    r"ChildFailedError|CalledProcessError|SystemExit|BrokenPipe|BrokenProcessPool|ProcessExited|ProcessRaised|RayTaskError"
-    r"|RayActorError|ActorDied|WorkerCrashed|SubprocessError|InstallationError|InstallationSubprocessError|BackendUnavailable"
-    r"|CompilationError: Failed|root cause|see (?:its|the) (?:traceback|stack trace|log)|look up to see|Engine core"
-    r"|EngineCore|Engine process|EngineDead|worker .{0,30}(?:died|exited|failed)|[Ee]rror building extension"
-    r"|[Ee]rror compiling objects|because of the following error|subprocess|returned? (?:a )?non-?zero"
-    r"|exit(?:ed)? (?:with )?(?:code|status)|terminated by|process .{0,20}terminated|Command '|Unable to create|failed to start|initialization failed"
+    r"ChildFailedError|CalledProcessError|SystemExit|BrokenPipe|BrokenProcessPool|ProcessExited|ProcessRaised"
+    r"|RayTaskError|RayActorError|ActorDied|WorkerCrashed|SubprocessError|InstallationError"
+    r"|InstallationSubprocessError|BackendUnavailable|CompilationError: Failed|root cause"
+    r"|see (?:its|the) (?:traceback|stack trace|log)|look up to see|Engine core|EngineCore|Engine process"
+    r"|EngineDead|worker .{0,30}(?:died|exited|failed)|[Ee]rror building extension|[Ee]rror compiling objects"
+    r"|because of the following error|subprocess|returned? (?:a )?non-?zero|exit(?:ed)? (?:with )?(?:code|status)"
+    r"|terminated by|process .{0,20}terminated|Command '|Unable to create|failed to start|initialization failed"
     r"|NCCL communicator was aborted|[Cc]onnection (?:closed|reset|refused)|Broken pipe"
 )
 

@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 import re2
 
-from archfit.arch import ComputeCapability, Target, judge_code
+from archfit.arch import ComputeCapability, CudaVersion, Target, judge_code
 from archfit.catalog import load_catalog
+from archfit.model import DriverRelease, Gpu
 
 Standing = Literal["newer", "older", "covered", "unknown"]
 
@@ -79,6 +80,7 @@ _TORCH_VERSIONS = tuple(
         rb"youhave(?P<v>[12]\.\d{1,2}\.\d{1,2})\+(?P<b>cu\d{2,3}|cpu)",
     )
 )
+_DRIVER = Pattern(rb"(?:DriverVersion|driverversion|driver|Driver):?(\d{3}\.\d{2,3}(?:\.\d{2})?)")
 _CUDA_OF_TORCH = Pattern(rb"CUDAusedtobuildPyTorch:(\d{1,2}\.\d)|torch\.version\.cuda[^\d]{0,6}(\d{1,2}\.\d)")
 _CUDA_SAID = Pattern(rb"(?:CUDA|cuda)(?:version|Version|toolkit)?[:=v-]{0,3}(1[0-3]\.\d)")
 _WINDOWS = Pattern(
@@ -91,7 +93,7 @@ _FIRST_SUPPORT = ComputeCapability(5, 0)
 class Facts:
     """What the log says: `capability` of the GPU, `gpu` as it is called, `targets` of torch, its version and build (cu124).
 
-    `standing` is how the GPU stands to that torch.
+    `standing` is how the GPU stands to that torch; `driver` is "old" where the log's driver cannot serve them, else empty.
     """
 
     gpu: str = ""
@@ -100,6 +102,7 @@ class Facts:
     torch: str = ""
     build: str = ""
     standing: Standing = "unknown"
+    driver: str = ""
 
 
 def read_facts(text: bytes) -> Facts:
@@ -108,7 +111,22 @@ def read_facts(text: bytes) -> Facts:
     targets = _targets(text)
     torch, build = _torch(text)
     standing = _standing(capability, text, targets, torch, build)
-    return Facts(name, capability, targets, torch, build, standing)
+    return Facts(name, capability, targets, torch, build, standing, _driver(text, name, capability, build))
+
+
+def _driver(text: bytes, name: str, capability: ComputeCapability | None, build: str) -> str:
+    """Say ``old`` where the driver that the log names knows the GPU not yet, or not the CUDA of torch."""
+    match = _DRIVER.search(text)
+    if not match or capability is None:
+        return ""
+    catalog = load_catalog()
+    release = DriverRelease.parse(match[1].decode())
+    product = catalog.find_product(name)
+    gpu = Gpu(name, capability, "log", product.first_driver if product else None)
+    needed = [catalog.first_driver_for(gpu)]
+    if re.fullmatch(r"cu\d{3}", build):
+        needed.append(catalog.min_driver_for_cuda(CudaVersion.parse(build)))
+    return "old" if any(first and release < first for first in needed) else ""
 
 
 def _gpu(text: bytes) -> tuple[str, ComputeCapability | None]:

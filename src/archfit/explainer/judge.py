@@ -125,7 +125,7 @@ class Judge:
                     )
 
     def _far_holds(self, row: Signature) -> bool:
-        if row.gpu and self.facts.standing not in row.gpu:
+        if (row.gpu and self.facts.standing not in row.gpu) or (row.driver and self.facts.driver not in row.driver):
             return False
         if row.far.texts and not self._somewhere(row.far.texts, row):
             return False
@@ -244,6 +244,8 @@ class Judge:
             return False
         if role == "warning" and follower.cause in _LAST_WORDS and follower.score > _PLAIN_WEIGHT:
             return False  # the program went on after the warning and died of something else
+        if self.signatures.classes[root.cause].area == "driver":
+            return True  # people paste what nvidia-smi says below the error that made them ask
         first = min(hit.number for hit in root.hits)
         return first <= max(hit.number for hit in follower.hits) + 3
 

@@ -18,7 +18,7 @@ _QUOTES = str.maketrans("\u2018\u2019\u201a\u00b4`\u201c\u201d\u2013\u2014\u00a0
 # apart; the others are stamps. Every branch begins with a character class or a literal and has bounded repeats.
 _PREFIX = re.compile(
     r"""\s*(?:
-      (?:>\s?)+(?=\S)                                                              # quoted in a mail or an issue
+      (?:>\s?|\#\s)+(?=\S)                                                         # quoted in a mail or an issue
     | (?P<tag>
         \[(?:[Rr]ank|RANK|default|local_rank|worker|Worker|node|gpu)[\s_\-=:]?\d{1,5}\]:?
       | (?:[Rr]ank|RANK|default|local_rank|worker|Worker|node|gpu)[\s_\-=:]?\d{1,5}:(?=\s|$)

@@ -73,9 +73,9 @@ _TORCH_VERSIONS = tuple(
     for pattern in (
         rb"PyTorchversion:?(?P<v>\d\.\d{1,2}(?:\.\d{1,2})?)(?:a0|\.dev\d{8}|rc\d)?(?:\+(?P<b>cu\d{2,3}|cpu|rocm[\d.]+|git\w+|xpu))?",
         rb"torch\.__version__[^\d]{0,8}(?P<v>\d\.\d{1,2}(?:\.\d{1,2})?)(?:\.dev\d{8})?(?:\+(?P<b>cu\d{2,3}|cpu))?",
-        rb"(?:\b|[^a-z])(?:torch|pytorch|PyTorch|Torch|TORCH)(?:version|Version)?(?:==|=|:|-|v|\(|\s)*(?P<v>[12]\.\d{1,2}\.\d{1,2})(?:\.dev\d{8}|\.post\d)?(?:\+(?P<b>cu\d{2,3}|cpu))",
+        rb"(?:PyTorch|Torch|TORCH|(?:\b|[^a-z])(?:torch|pytorch))(?:version|Version)?(?:==|=|:|-|v|\(|\s)*(?P<v>[12]\.\d{1,2}\.\d{1,2})(?:\.dev\d{8}|\.post\d)?(?:\+(?P<b>cu\d{2,3}|cpu))",
         rb"Name:torchVersion:(?P<v>\d\.\d{1,2}\.\d{1,2})(?:\+(?P<b>cu\d{2,3}|cpu))?",
-        rb"(?:\b|[^a-z_\-])(?:torch|pytorch|PyTorch|Torch)(?:version|Version)?(?:=|:|-|v|\()*(?P<v>[12]\.\d{1,2}(?:\.\d{1,2})?)(?:\.dev\d{8})?",
+        rb"(?:PyTorch|Torch|(?:\b|[^a-z_\-])(?:torch|pytorch))(?:version|Version)?(?:=|:|-|v|\()*(?P<v>[12]\.\d{1,2}(?:\.\d{1,2})?)(?:\.dev\d{8})?",
         rb"torch==(?P<v>[12]\.\d{1,2}\.\d{1,2})(?:\.dev\d{8})?",
         rb"youhave(?P<v>[12]\.\d{1,2}\.\d{1,2})\+(?P<b>cu\d{2,3}|cpu)",
     )

@@ -18,6 +18,7 @@ _MAX_QUOTE_CHARS = 400
 _FALLOUT_CONFIDENCE = 0.35
 _UNKNOWN_CONFIDENCE = 0.2
 _MAX_PATHS = 20
+_MAX_COMMANDS = 3
 _ENVIRONMENT = Pattern(rb"(/[\w./+~@\-]{1,200}?/)lib(?:64)?/python3\.\d{1,2}/")
 
 # Import names whose package has another name on PyPI.
@@ -130,7 +131,8 @@ def _commands(templates: Sequence[str], culprit: Culprit, facts: Facts, hit: Hit
         "module": _module(hit),
     }
     ready = [t.format(**values) for t in templates if all(values[name] for name in _places(t))]
-    return tuple(dict.fromkeys(ready))[:3]
+    said_better = {short for short in ready for longer in ready if longer.startswith(short + " ")}
+    return tuple(dict.fromkeys(command for command in ready if command not in said_better))[:_MAX_COMMANDS]
 
 
 def _places(template: str) -> list[str]:

@@ -123,7 +123,9 @@ def test_a_failure_of_this_kind_is_explained_below_the_output() -> None:
     assert "arch-missing-torch" in after
 
 
-@pytest.mark.parametrize("program", ["raise KeyError('x')", "raise SystemExit('no')", "import os; os.abort()"])
+@pytest.mark.parametrize(
+    "program", ["raise KeyError('x')", "raise SystemExit('no')", "import os; os.abort()", "open('/no/such/data.json')"]
+)
 def test_a_failure_of_another_kind_gets_no_comment(program: str) -> None:
     assert "archfit" not in piped(PY, "-c", program).stderr
 

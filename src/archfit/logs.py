@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 _KNOWN = 0.5  # confidence from which something else is known to be the cause
+_PLAIN = ("other", "shape-mismatch")  # what is wrong there is the program's own matter, and it has said so itself
 _STOPPED = (0, 130, 143)  # success, Ctrl-C, SIGTERM
 _SEARCHED_BYTES = 1 << 20
 # What a look at the environment can prove or refute.
@@ -145,7 +146,7 @@ def explain_ended(ended: Ended, command: Sequence[str]) -> Explanation | None:
     if not failed(ended):
         return None
     found = explain_stream(io.BytesIO(ended.tail))
-    return None if found.first.id == "other" else _joined(found, command)
+    return None if found.first.id in _PLAIN or found.first.row == "file-not-found" else _joined(found, command)
 
 
 def failed(ended: Ended) -> bool:

@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from archfit.errors import ArchfitError, ExitCode, UsageError
-from archfit.model import Explanation, LogFacts, Quote, Unknown
-from archfit.redact import redact
 from archfit.runner import Ended, run
 
 if TYPE_CHECKING:
-    from archfit.model import Diagnosis
+    from archfit.model import Diagnosis, Explanation, LogFacts
 
 __all__ = [
     "Ended",
@@ -108,6 +106,7 @@ def _diagnose(target: str, facts: LogFacts, on_read: OnRead | None) -> Diagnosis
     """Look at an environment; on a machine without a GPU for the one that the log speaks of."""
     from archfit.catalog import load_catalog
     from archfit.checks import diagnose
+    from archfit.model import Unknown
     from archfit.probe import Wish, observe
 
     catalog = load_catalog()
@@ -133,6 +132,9 @@ def exit_code(found: Explanation) -> ExitCode:
 
 def redacted(explanation: Explanation) -> Explanation:
     """The same with tokens, user names, addresses and hosts taken out of everything that is quoted."""
+    from archfit.model import Quote
+    from archfit.redact import redact
+
     causes = tuple(
         replace(cause, evidence=tuple(Quote(q.line, redact(q.text)) for q in cause.evidence))
         for cause in explanation.causes

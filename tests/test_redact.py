@@ -25,7 +25,7 @@ TAKEN = {
     "/Users/anna/venv/lib": "/Users/<user>/venv/lib",
     "liwei@gpu-07:~/bev$ python train.py": "<user>@<host>:~/bev$ python train.py",
     "Jun 20 09:11:02 node-17 python[12]: boom": "Jun 20 09:11:02 <host> python[12]: boom",
-    "gpu17:123:456 [0] NCCL INFO Bootstrap : Using eth0:10.11.12.13<0>": "<host>:123:456 [0] NCCL INFO Bootstrap : Using eth0:<ip><0>",
+    "gpu17:123:456 [0] NCCL INFO Using eth0:10.11.12.13<0>": "<host>:123:456 [0] NCCL INFO Using eth0:<ip><0>",
     "hostname=gpu17.cluster.local ; file=x": "hostname=<host> ; file=x",
     "connect to fe80::1ff:fe23:4567:890a failed": "connect to <ip> failed",
     "ether 02:42:ac:11:00:02": "ether <mac>",

@@ -11,10 +11,11 @@ def main() -> int:
         print(f"archfit {__version__}")
         return 0
     try:
-        if sys.argv[1:2] == ["explain"]:
-            from archfit.quick import explain
+        if sys.argv[1:2] in (["explain"], ["run"]):
+            from archfit import quick
 
-            if (code := explain(sys.argv[2:])) is not None:
+            answer = quick.explain if sys.argv[1] == "explain" else quick.run
+            if (code := answer(sys.argv[2:])) is not None:
                 return code
         from archfit.cli import run
 

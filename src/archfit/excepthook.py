@@ -5,6 +5,7 @@ Importing and installing costs next to nothing; what explains is imported when a
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from types import TracebackType
 from typing import Any
@@ -31,10 +32,8 @@ def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType 
     _before(kind, error, trace)
     if issubclass(kind, (KeyboardInterrupt, SystemExit)):
         return
-    try:
+    with contextlib.suppress(Exception):  # a hook must not add a failure of its own
         _explain(kind, error, trace)
-    except Exception:
-        pass
 
 
 def _explain(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

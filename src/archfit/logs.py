@@ -8,44 +8,37 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from archfit.errors import ArchfitError, ExitCode, UsageError
-from archfit.explainer import explain_lines, explain_text
-from archfit.explainer.scan import read_log
-from archfit.model import Explanation, Quote
-from archfit.redact import redact
+from archfit.runner import Ended, run
 
 if TYPE_CHECKING:
-    from archfit.model import Diagnosis
+    from archfit.model import Diagnosis, Explanation, LogFacts
 
 __all__ = [
-    "Run",
+    "Ended",
     "exit_code",
     "explain",
+    "explain_ended",
     "explain_file",
     "explain_stream",
+    "failed",
     "join_environment",
     "redacted",
-    "run_command",
+    "run",
 ]
 
 _KNOWN = 0.5  # confidence from which something else is known to be the cause
+_PLAIN = ("other", "shape-mismatch")  # what is wrong there is the program's own matter, and it has said so itself
+_STOPPED = (0, 130, 143)  # success, Ctrl-C, SIGTERM
 _SEARCHED_BYTES = 1 << 20
 # What a look at the environment can prove or refute.
 _WORTH_A_LOOK = frozenset({"architecture", "driver", "package", "compiler"})
 
 OnRead = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """The end of a command: its exit code, and the explanation where it failed of something that archfit explains."""
-
-    code: int
-    explanation: Explanation | None
 
 
 def explain(text: str) -> Explanation:
@@ -56,6 +49,8 @@ def explain(text: str) -> Explanation:
     """
     if len(text) > _SEARCHED_BYTES:
         return explain_stream(io.BytesIO(text.encode("utf-8", "surrogatepass")))
+    from archfit.explainer import explain_text
+
     return explain_text(text)
 
 
@@ -70,6 +65,9 @@ def explain_file(path: Path, on_read: OnRead | None = None) -> Explanation:
 
 def explain_stream(stream: BinaryIO, on_read: OnRead | None = None, total: int = 0) -> Explanation:
     """Explain what comes out of a pipe."""
+    from archfit.explainer import explain_lines
+    from archfit.explainer.scan import read_log
+
     return explain_lines(*read_log(stream, on_read, total))
 
 
@@ -94,7 +92,7 @@ def join_environment(explanation: Explanation, target: str | None, on_read: OnRe
     if chosen is None or explanation.first.id == "other":
         return explanation
     try:
-        diagnosis = _diagnose(chosen, on_read)
+        diagnosis = _diagnose(chosen, explanation.facts, on_read)
     except ArchfitError:
         if target:
             raise
@@ -104,12 +102,18 @@ def join_environment(explanation: Explanation, target: str | None, on_read: OnRe
     return join(explanation, diagnosis)
 
 
-def _diagnose(target: str, on_read: OnRead | None) -> Diagnosis:
+def _diagnose(target: str, facts: LogFacts, on_read: OnRead | None) -> Diagnosis:
+    """Look at an environment; on a machine without a GPU for the one that the log speaks of."""
     from archfit.catalog import load_catalog
     from archfit.checks import diagnose
+    from archfit.model import Unknown
     from archfit.probe import Wish, observe
 
-    return diagnose(observe(Wish(target), load_catalog(), on_read), load_catalog())
+    catalog = load_catalog()
+    seen = observe(Wish(target), catalog, on_read)
+    if isinstance(seen.gpus, Unknown) and facts.capability:
+        seen = observe(Wish(target, (facts.gpu or facts.capability,)), catalog, on_read)
+    return diagnose(seen, catalog)
 
 
 def _active_in(explanation: Explanation, environ: Mapping[str, str]) -> str | None:
@@ -128,6 +132,9 @@ def exit_code(found: Explanation) -> ExitCode:
 
 def redacted(explanation: Explanation) -> Explanation:
     """The same with tokens, user names, addresses and hosts taken out of everything that is quoted."""
+    from archfit.model import Quote
+    from archfit.redact import redact
+
     causes = tuple(
         replace(cause, evidence=tuple(Quote(q.line, redact(q.text)) for q in cause.evidence))
         for cause in explanation.causes
@@ -136,23 +143,17 @@ def redacted(explanation: Explanation) -> Explanation:
     return replace(explanation, causes=causes, joined=joined)
 
 
-def run_command(command: Sequence[str], *, look: bool = True) -> Run:
-    """Run a command with the terminal untouched; if it fails of something that archfit explains, explain it.
-
-    `look` says whether the environment of the command is looked at beside its output.
-
-    Raises:
-        UsageError: there is no command, or it cannot be started.
-    """
-    from archfit.runner import run
-
-    ended = run(command)
-    if ended.code in (0, 130, 143) or not ended.tail.strip():
-        return Run(ended.code, None)
+def explain_ended(ended: Ended, command: Sequence[str]) -> Explanation | None:
+    """Explain the end of a command that `archfit.runner` ran, with its environment; None where there is nothing to say."""
+    if not failed(ended):
+        return None
     found = explain_stream(io.BytesIO(ended.tail))
-    if found.first.id == "other" or (found.first.row == "python-import" and found.first.confidence < 0.5):
-        return Run(ended.code, None)
-    return Run(ended.code, _joined(found, command) if look else found)
+    return None if found.first.id in _PLAIN or found.first.row == "file-not-found" else _joined(found, command)
+
+
+def failed(ended: Ended) -> bool:
+    """Did it fail, and not because somebody stopped it?"""
+    return ended.code not in _STOPPED and bool(ended.tail.strip())
 
 
 def _joined(found: Explanation, command: Sequence[str]) -> Explanation:

@@ -14,6 +14,7 @@ from archfit.report import json_v1
 from archfit.report.explanation import render_explanation, show_explanation
 
 if TYPE_CHECKING:
+    from archfit.logs import Ended
     from archfit.session import Session
 
 
@@ -35,15 +36,22 @@ def explain_log(
 
 def run_and_explain(session: Session, command: Sequence[str], report: Path | None, *, redact: bool | None) -> int:
     """Run the command; where it failed of something that archfit explains, explain it below its own output."""
-    ended = logs.run_command(command)
-    if ended.explanation is None:
+    ended = logs.run(command)
+    return say_ended(session, ended, command, report, redact=redact)
+
+
+def say_ended(
+    session: Session, ended: Ended, command: Sequence[str], report: Path | None, *, redact: bool | None
+) -> int:
+    """Explain the end of a command below its output, if there is something to explain; returns its exit code."""
+    found = logs.explain_ended(ended, command)
+    if found is None:
         return ended.code
-    shown = logs.redacted(ended.explanation) if redact else ended.explanation
     session.talk.print()
     session.talk.print(session.messages.ui("run-failed", code=ended.code), style="bold", markup=False)
-    show_explanation(session.messages, session.talk, shown)
+    show_explanation(session.messages, session.talk, logs.redacted(found) if redact else found)
     if report:
-        saved = ended.explanation if redact is False else logs.redacted(ended.explanation)
+        saved = found if redact is False else logs.redacted(found)
         session.write(report, _documents(session, saved, _spelled(command, redact), ended.code))
     return ended.code
 

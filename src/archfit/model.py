@@ -691,8 +691,8 @@ class Culprit:
 class Cause:
     """One cause of what a log shows.
 
-    `id` is the class, `confidence` between 0 and 1, `row` the signature that decided, `environment` False where neither GPU nor
-    environment are at fault, `commands` what to run, `findings` what a look at the environment adds.
+    `id` is the class, `confidence` between 0 and 1, `row` the signature that decided, `environment` False where neither GPU
+    nor environment are at fault, `commands` what to run, `findings` what a look at the environment adds.
     """
 
     id: str

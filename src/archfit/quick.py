@@ -1,7 +1,7 @@
-"""The short way to `archfit explain` where no terminal watches: nothing is imported that draws or parses at length.
+"""The short way to `archfit explain` and `archfit run`: what draws or parses at length is imported when it is needed.
 
-It knows the plain forms of the command line only; for everything else, and for every error of usage, it steps aside and the full
-command line answers.
+It knows the plain forms of the command line only; for everything else, and for every error of usage, it steps aside and the
+full command line answers.
 """
 
 from __future__ import annotations
@@ -97,3 +97,43 @@ def _answer(words: Words) -> int | None:
     sys.stdout.write(text)
     sys.stdout.flush()
     return int(logs.exit_code(found))
+
+
+def run(words: Sequence[str]) -> int | None:
+    """Do ``archfit run WORDS``; None where the full command line has to, and nothing was started."""
+    options, report, command = _split(words)
+    parsed = parse(options)
+    if not command or parsed is None or parsed.log or parsed.as_json or parsed.verbose:
+        return None
+    if report and report.suffix.lower() not in (".md", ".json"):
+        return None
+    from archfit import logs
+    from archfit.errors import UsageError
+
+    try:
+        ended = logs.run(command)
+    except UsageError:
+        return None
+    if not logs.failed(ended):
+        return ended.code
+    from archfit.logs_cli import say_ended
+    from archfit.session import Session, error_door
+
+    session = Session(parsed.lang or None, color="--no-color" not in options, as_json=False)
+    with error_door(session):
+        say_ended(session, ended, command, report, redact=parsed.redact)
+    return ended.code
+
+
+def _split(words: Sequence[str]) -> tuple[list[str], Path | None, list[str]]:
+    """Options of archfit, the file of the report, and the command behind the dashes; no command where it is not plain."""
+    before: list[str] = list(words)
+    command: list[str] = []
+    if "--" in before:
+        at = before.index("--")
+        before, command = before[:at], before[at + 1 :]
+    if "--report" not in before:
+        return before, None, command
+    at = before.index("--report")
+    name = before[at + 1 : at + 2]
+    return before[:at] + before[at + 2 :], Path(name[0]) if name else None, command if name else []

@@ -1,7 +1,7 @@
 """Take out of a text what should not be shared: tokens, user names, e-mail addresses, hosts and addresses.
 
-What is taken out leaves a mark of its kind, so that a text stays readable: ``/home/<user>/train.py``. Numbers, paths below the
-home folder, versions and names of packages stay.
+What is taken out leaves a mark of its kind, so that a text stays readable: ``/home/<user>/train.py``. Numbers, paths
+below the home folder, versions and names of packages stay.
 """
 
 from __future__ import annotations
@@ -46,56 +46,12 @@ _HOST_INNER = re.compile(
 _VERSION_BEFORE = re.compile(r"(?i)(?:version|driver|release|v|==|>=|<=|cu(?:dnn|blas|sparse)?\S{0,6})[\s:=\"'(]{0,3}$")
 
 # Names that say nothing about a person, or that are words.
-_COMMON = frozenset(
-    [
-        "root",
-        "user",
-        "users",
-        "ubuntu",
-        "admin",
-        "administrator",
-        "runner",
-        "jenkins",
-        "builder",
-        "docker",
-        "conda",
-        "miniconda",
-        "anaconda",
-        "home",
-        "python",
-        "app",
-        "default",
-        "public",
-        "shared",
-        "vscode",
-        "jovyan",
-        "ec2-user",
-        "azureuser",
-        "circleci",
-        "build",
-        "work",
-        "workspace",
-        "data",
-        "torch",
-        "cuda",
-        "test",
-        "train",
-        "model",
-        "models",
-        "nvidia",
-        "host",
-        "localhost",
-        "none",
-        "null",
-        "true",
-        "false",
-        "and",
-        "the",
-        "for",
-        "with",
-        "from",
-    ]
-)
+_COMMON = frozenset({
+    "root", "user", "users", "ubuntu", "admin", "administrator", "runner", "jenkins", "builder", "docker", "conda",
+    "miniconda", "anaconda", "home", "python", "app", "default", "public", "shared", "vscode", "jovyan", "ec2-user",
+    "azureuser", "circleci", "build", "work", "workspace", "data", "torch", "cuda", "test", "train", "model", "models",
+    "nvidia", "host", "localhost", "none", "null", "true", "false", "and", "the", "for", "with", "from",
+})  # fmt: skip
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "0.0.0.0", "::1", "none", "null"})
 
 

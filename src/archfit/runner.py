@@ -1,7 +1,7 @@
 """Run a command as if archfit were not there, and keep the end of what it prints.
 
-Where the terminal is one the command gets one, too, so progress bars, colours and window size stay; where output goes into a file
-or a pipe it still does. Keys, signals and the exit code pass through.
+Where there is a terminal the command gets one, too, so progress bars, colours and window size stay; where output goes into a
+file or a pipe it still does. Keys, signals and the exit code pass through.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import selectors
 import signal
 import subprocess
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,9 @@ from archfit.errors import UsageError
 
 TAIL_BYTES = 4 << 20  # of the end of the output that is kept, and a quarter of that of its beginning
 _READ_BYTES = 1 << 16
+_QUIET_SECONDS = 0.3  # nothing more comes from a command that has ended
 _SUSPEND = b"\x1a"
+_Handler = Callable[[int, FrameType | None], None]
 _FORWARDED = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGQUIT", "SIGINT")
 
 
@@ -75,10 +78,7 @@ def run(command: Sequence[str]) -> Ended:
         raise UsageError("run-nothing")
     tail = Tail()
     try:
-        if os.name == "posix" and _terminals():
-            code = _run_posix(command, tail)
-        else:
-            code = _run_pipes(command, tail)
+        code = _run_posix(command, tail) if os.name == "posix" and _terminals() else _run_pipes(command, tail)
     except OSError as error:
         cause = error.strerror or str(error)
         raise UsageError("run-not-found", command=command[0], cause=cause) from error
@@ -103,26 +103,40 @@ def _run_pipes(command: Sequence[str], tail: Tail) -> int:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
     lock = threading.Lock()
     with _forwarding(lambda number: _send_to_one(process.pid, number)):
-        threads = [
-            threading.Thread(target=_relay, args=(source.fileno(), out, tail, lock), daemon=True)
+        relays = [
+            _Relay(source.fileno(), out, tail, lock)
             for source, out in ((process.stdout, 1), (process.stderr, 2))
             if source is not None
         ]
-        for thread in threads:
-            thread.start()
         code = process.wait()
-        for thread in threads:
-            thread.join(timeout=2)  # a grandchild may hold the pipe open for ever
+        for relay in relays:
+            relay.finish()
     return code
 
 
-def _relay(source: int, out: int, tail: Tail, lock: threading.Lock) -> None:
-    broken = False
-    while data := os.read(source, _READ_BYTES):
-        with lock:
-            tail.add(data)
-        if not broken:
-            broken = not _write_all(out, data)
+class _Relay:
+    """A thread that carries one stream of the command to where it went before, and into the tail."""
+
+    def __init__(self, source: int, out: int, tail: Tail, lock: threading.Lock) -> None:
+        self._source, self._out, self._tail, self._lock = source, out, tail, lock
+        self._writing = False
+        self._last = time.monotonic()
+        self._thread = threading.Thread(target=self._carry, daemon=True)
+        self._thread.start()
+
+    def _carry(self) -> None:
+        broken = False
+        while data := os.read(self._source, _READ_BYTES):
+            with self._lock:
+                self._tail.add(data)
+            self._writing = True
+            broken = broken or not _write_all(self._out, data)
+            self._writing, self._last = False, time.monotonic()
+
+    def finish(self) -> None:
+        """Wait for what is left; a grandchild may hold the pipe open for ever, a reader may be slow."""
+        while self._thread.is_alive() and (self._writing or time.monotonic() - self._last < _QUIET_SECONDS):
+            self._thread.join(timeout=0.02)
 
 
 def _write_all(out: int, data: bytes) -> bool:
@@ -161,7 +175,7 @@ def _run_posix(command: Sequence[str], tail: Tail) -> int:
         stdout=outputs[1],
         stderr=outputs[2],
         start_new_session=True,
-        preexec_fn=lambda: _take_terminal(slave),
+        preexec_fn=lambda: _take_terminal(slave),  # no threads are running yet
     )
     for descriptor in (slave, *(ends[1] for ends in pipes.values())):
         os.close(descriptor)
@@ -318,7 +332,7 @@ def _forwarding(send: Callable[[int], None], on_resize: Callable[[], None] | Non
         if on_resize:
             on_resize()
 
-    wanted = {getattr(signal, name): forward for name in _FORWARDED if hasattr(signal, name)}
+    wanted: dict[int, _Handler] = {getattr(signal, name): forward for name in _FORWARDED if hasattr(signal, name)}
     if on_resize and hasattr(signal, "SIGWINCH"):
         wanted[signal.SIGWINCH] = resize
     if threading.current_thread() is not threading.main_thread():

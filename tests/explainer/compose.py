@@ -1,3 +1,4 @@
+# ruff: noqa: E501  lines as they are printed
 """Make many hard logs of a few: cut, prefixed, coloured, wrapped, interleaved, encoded, drowned in noise.
 
 Everything is drawn from a seeded generator, so that a failure can be repeated.

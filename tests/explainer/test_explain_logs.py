@@ -18,7 +18,7 @@ from archfit.model import Explanation
 HERE = Path(__file__).parent
 LOGS: list[Any] = [
     pytest.param(log, id=f"{name}-{number}-{log['expect']}")
-    for name in ("logs", "chains", "heldout")
+    for name in ("logs", "chains", "heldout", "heldout2")
     for number, log in enumerate(tomllib.loads((HERE / f"{name}.toml").read_text("utf-8"))["log"])
 ]
 SEEDS = 3

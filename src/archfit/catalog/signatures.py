@@ -71,6 +71,7 @@ class Signature:
     not_far: Patterns
     owner: frozenset[str]
     gpu: frozenset[str]
+    driver: frozenset[str]
     also: tuple[str, ...]
     culprit: str
     source: str
@@ -176,6 +177,7 @@ def _row(row: dict[str, Any]) -> Signature:
         weight=row.get("weight", 0),
         owner=frozenset(row.get("owner", ())),
         gpu=frozenset(row.get("gpu", ())),
+        driver=frozenset(row.get("driver", ())),
         also=tuple(row.get("also", ())),
         culprit=row.get("culprit", ""),
         source=row["source"],

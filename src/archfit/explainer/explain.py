@@ -18,14 +18,15 @@ _MAX_QUOTE_CHARS = 400
 _FALLOUT_CONFIDENCE = 0.35
 _UNKNOWN_CONFIDENCE = 0.2
 _MAX_PATHS = 20
+_MAX_COMMANDS = 3
 _ENVIRONMENT = Pattern(rb"(/[\w./+~@\-]{1,200}?/)lib(?:64)?/python3\.\d{1,2}/")
 
 # Import names whose package has another name on PyPI.
 _DISTRIBUTIONS = {
-    "flash_attn_2_cuda": "flash-attn", "flash_attn_interface": "flash-attn", "awq_ext": "autoawq-kernels", "awq": "autoawq", "cv2": "opencv-python",
-    "selective_scan_cuda": "mamba-ssm", "causal_conv1d_cuda": "causal-conv1d", "sgl_kernel": "sgl-kernel", "vllm_flash_attn": "vllm", "torch": "torch",
-    "_turbomind": "lmdeploy", "tinycudann": "tinycudann", "simple_knn": "simple-knn", "llama_cpp": "llama-cpp-python", "exllamav2_ext": "exllamav2",
-    "exllamav2_kernels": "exllamav2", "auto_gptq": "auto-gptq", "mmcv_full": "mmcv-full", "onnxruntime": "onnxruntime-gpu", "paddle": "paddlepaddle-gpu",
+    "flash_attn_2_cuda": "flash-attn", "flash_attn_interface": "flash-attn", "awq_ext": "autoawq-kernels", "awq": "autoawq",
+    "cv2": "opencv-python", "selective_scan_cuda": "mamba-ssm", "causal_conv1d_cuda": "causal-conv1d",
+    "vllm_flash_attn": "vllm", "_turbomind": "lmdeploy", "llama_cpp": "llama-cpp-python", "exllamav2_ext": "exllamav2",
+    "auto_gptq": "auto-gptq", "mmcv_full": "mmcv-full", "onnxruntime": "onnxruntime-gpu", "paddle": "paddlepaddle-gpu",
     "sklearn": "scikit-learn", "PIL": "pillow", "yaml": "PyYAML",
 }  # fmt: skip
 
@@ -88,11 +89,16 @@ def _confidence(verdict: Verdict) -> float:
 def _quotes(hits: Sequence[Hit]) -> tuple[Quote, ...]:
     """The lines that say it, the decisive one first in rank but all in order of the log."""
     found: dict[int, Quote] = {}
-    for hit in hits:
+    for hit in sorted(hits, key=_is_source):
         for line in hit.stream.lines[hit.first : min(hit.last, hit.first + 2) + 1]:
             if len(found) < _MAX_QUOTES and line.text.strip() and line.number not in found:
                 found[line.number] = Quote(line.number, line.text.strip()[:_MAX_QUOTE_CHARS])
     return tuple(found[number] for number in sorted(found))
+
+
+def _is_source(hit: Hit) -> bool:
+    """Is the text a line of source code that a traceback shows, and not what was printed?"""
+    return hit.stream.lines[hit.first].text.lstrip().startswith(("raise ", "assert ", "warnings.warn("))
 
 
 def _culprit(hit: Hit, signatures: Signatures) -> Culprit:
@@ -125,7 +131,8 @@ def _commands(templates: Sequence[str], culprit: Culprit, facts: Facts, hit: Hit
         "module": _module(hit),
     }
     ready = [t.format(**values) for t in templates if all(values[name] for name in _places(t))]
-    return tuple(dict.fromkeys(ready))[:3]
+    said_better = {short for short in ready for longer in ready if longer.startswith(short + " ")}
+    return tuple(dict.fromkeys(command for command in ready if command not in said_better))[:_MAX_COMMANDS]
 
 
 def _places(template: str) -> list[str]:

@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 import re2
 
-from archfit.arch import ComputeCapability, Target, judge_code
+from archfit.arch import ComputeCapability, CudaVersion, Target, judge_code
 from archfit.catalog import load_catalog
+from archfit.model import DriverRelease, Gpu
 
 Standing = Literal["newer", "older", "covered", "unknown"]
 
@@ -27,9 +28,11 @@ class Pattern:
         return re2.compile(self._pattern)
 
     def search(self, text: bytes) -> Any:
+        """The first match, or None."""
         return self._compiled.search(text)
 
     def finditer(self, text: bytes) -> Iterator[Any]:
+        """All matches from left to right."""
         return iter(self._compiled.finditer(text))
 
 
@@ -48,7 +51,8 @@ _CAPABILITIES = tuple(
     for pattern in (
         rb"withCUDAcapabilitysm_(?P<sm>\d{2,3})",
         rb"whichisof(?:cuda|compute)capability(?:\(CC\))?(?P<dot>\d{1,2}\.\d)",
-        rb"(?:[Cc]ompute|CUDA|cuda|[Dd]evice)[ _]?[Cc]apability(?:amongGPUsdetected|of(?:device\d)?|is|:|=|\()*:?=?\(?(?P<dot>\d{1,2}\.\d)\b",
+        rb"(?:[Cc]ompute|CUDA|cuda|[Dd]evice)[ _]?[Cc]apability(?:amongGPUsdetected|of(?:device\d)?|is|:|=|\()*"
+        rb":?=?\(?(?P<dot>\d{1,2}\.\d)\b",
         rb"capability[:=(]{0,3}\(?(?P<major>\d{1,2}),(?P<minor>\d)\)",
         rb"CC(?P<dot>\d{1,2}\.\d)\b",
         rb"major=(?P<major>\d{1,2}),minor=(?P<minor>\d)",
@@ -61,6 +65,7 @@ _GPU_NAME = Pattern(
     rb"|(?:GH|GB|H|B)[123]00|H20|H800|A100|A800|A10G|A10|A30|A40|A16|L40S?|L4|L20|V100|P100|P40|P4"
     rb"|TeslaT4|T4|TeslaK80|TeslaM40|TeslaM60|DGXSpark|GB10|JetsonThor|AGXThor|AGXOrin|MX\d{3}|[12345]0[5-9]0(?:[Tt]i)?(?:S(?:UPER|uper))?)"
 )
+_LONGER = re.compile(rb"\d(?!\d{0,2}GB)")  # A100 is not in A1000, but in "A100 80GB", which has no blank here
 _BARE_CONTEXT = Pattern("(?i:rtx|gtx|geforce|显卡|显存|graphics|gpu|卡)".encode())
 _NAME_CONTEXT = Pattern(rb"NVIDIA|GeForce|Tesla|Quadro|GPU|gpu|RTX|GTX|TITAN|DGX|Jetson|CUDA|cuda|[\x80-\xff]")
 _TORCH_VERSIONS = tuple(
@@ -68,13 +73,14 @@ _TORCH_VERSIONS = tuple(
     for pattern in (
         rb"PyTorchversion:?(?P<v>\d\.\d{1,2}(?:\.\d{1,2})?)(?:a0|\.dev\d{8}|rc\d)?(?:\+(?P<b>cu\d{2,3}|cpu|rocm[\d.]+|git\w+|xpu))?",
         rb"torch\.__version__[^\d]{0,8}(?P<v>\d\.\d{1,2}(?:\.\d{1,2})?)(?:\.dev\d{8})?(?:\+(?P<b>cu\d{2,3}|cpu))?",
-        rb"(?:\b|[^a-z])(?:torch|pytorch|PyTorch|Torch|TORCH)(?:version|Version)?(?:==|=|:|-|v|\(|\s)*(?P<v>[12]\.\d{1,2}\.\d{1,2})(?:\.dev\d{8}|\.post\d)?(?:\+(?P<b>cu\d{2,3}|cpu))",
+        rb"(?:PyTorch|Torch|TORCH|(?:\b|[^a-z])(?:torch|pytorch))(?:version|Version)?(?:==|=|:|-|v|\(|\s)*(?P<v>[12]\.\d{1,2}\.\d{1,2})(?:\.dev\d{8}|\.post\d)?(?:\+(?P<b>cu\d{2,3}|cpu))",
         rb"Name:torchVersion:(?P<v>\d\.\d{1,2}\.\d{1,2})(?:\+(?P<b>cu\d{2,3}|cpu))?",
-        rb"(?:\b|[^a-z_\-])(?:torch|pytorch|PyTorch|Torch)(?:version|Version)?(?:=|:|-|v|\()*(?P<v>[12]\.\d{1,2}(?:\.\d{1,2})?)(?:\.dev\d{8})?",
+        rb"(?:PyTorch|Torch|(?:\b|[^a-z_\-])(?:torch|pytorch))(?:version|Version)?(?:=|:|-|v|\()*(?P<v>[12]\.\d{1,2}(?:\.\d{1,2})?)(?:\.dev\d{8})?",
         rb"torch==(?P<v>[12]\.\d{1,2}\.\d{1,2})(?:\.dev\d{8})?",
         rb"youhave(?P<v>[12]\.\d{1,2}\.\d{1,2})\+(?P<b>cu\d{2,3}|cpu)",
     )
 )
+_DRIVER = Pattern(rb"(?:DriverVersion|driverversion|driver|Driver):?(\d{3}\.\d{2,3}(?:\.\d{2})?)")
 _CUDA_OF_TORCH = Pattern(rb"CUDAusedtobuildPyTorch:(\d{1,2}\.\d)|torch\.version\.cuda[^\d]{0,6}(\d{1,2}\.\d)")
 _CUDA_SAID = Pattern(rb"(?:CUDA|cuda)(?:version|Version|toolkit)?[:=v-]{0,3}(1[0-3]\.\d)")
 _WINDOWS = Pattern(
@@ -87,7 +93,7 @@ _FIRST_SUPPORT = ComputeCapability(5, 0)
 class Facts:
     """What the log says: `capability` of the GPU, `gpu` as it is called, `targets` of torch, its version and build (cu124).
 
-    `standing` is how the GPU stands to that torch.
+    `standing` is how the GPU stands to that torch; `driver` is "old" where the log's driver cannot serve them, else empty.
     """
 
     gpu: str = ""
@@ -96,6 +102,7 @@ class Facts:
     torch: str = ""
     build: str = ""
     standing: Standing = "unknown"
+    driver: str = ""
 
 
 def read_facts(text: bytes) -> Facts:
@@ -104,7 +111,22 @@ def read_facts(text: bytes) -> Facts:
     targets = _targets(text)
     torch, build = _torch(text)
     standing = _standing(capability, text, targets, torch, build)
-    return Facts(name, capability, targets, torch, build, standing)
+    return Facts(name, capability, targets, torch, build, standing, _driver(text, name, capability, build))
+
+
+def _driver(text: bytes, name: str, capability: ComputeCapability | None, build: str) -> str:
+    """Say ``old`` where the driver that the log names knows the GPU not yet, or not the CUDA of torch."""
+    match = _DRIVER.search(text)
+    if not match or capability is None:
+        return ""
+    catalog = load_catalog()
+    release = DriverRelease.parse(match[1].decode())
+    product = catalog.find_product(name)
+    gpu = Gpu(name, capability, "log", product.first_driver if product else None)
+    needed = [catalog.first_driver_for(gpu)]
+    if re.fullmatch(r"cu\d{3}", build):
+        needed.append(catalog.min_driver_for_cuda(CudaVersion.parse(build)))
+    return "old" if any(first and release < first for first in needed) else ""
 
 
 def _gpu(text: bytes) -> tuple[str, ComputeCapability | None]:
@@ -112,7 +134,7 @@ def _gpu(text: bytes) -> tuple[str, ComputeCapability | None]:
     for pattern in _CAPABILITIES:
         if match := pattern.search(text):
             found = _capability(match)
-            if (found and found in load_catalog().generations) or (found and found < _FIRST_SUPPORT):
+            if found and (found in load_catalog().generations or found < _FIRST_SUPPORT):
                 return _named(text, found), found
     names = list(_names(text))
     return names[0] if names else ("", None)
@@ -134,7 +156,7 @@ def _named(text: bytes, capability: ComputeCapability) -> str:
 def _names(text: bytes) -> Iterator[tuple[str, ComputeCapability]]:
     seen: set[bytes] = set()
     for match in _GPU_NAME.finditer(text):
-        if match[b"name"] in seen or text[match.end() : match.end() + 1].isdigit():
+        if match[b"name"] in seen or _LONGER.match(text, match.end()):
             continue
         seen.add(match[b"name"])
         around = text[max(0, match.start() - 40) : match.end() + 12]
@@ -197,14 +219,9 @@ def _standing(
 ) -> Standing:
     if device is None:
         return "older" if _MINIMUM.search(text) else "unknown"
-    for judge in (
-        lambda: _by_targets(device, targets),
-        lambda: _by_bounds(device, text),
-        lambda: _by_catalog(device, torch, build, "win_amd64" if _WINDOWS.search(text) else "linux_x86_64"),
-    ):
-        if (found := judge()) != "unknown":
-            return found
-    return "unknown"
+    if (found := _by_targets(device, targets)) != "unknown" or (found := _by_bounds(device, text)) != "unknown":
+        return found
+    return _by_catalog(device, torch, build, "win_amd64" if _WINDOWS.search(text) else "linux_x86_64")
 
 
 def _by_targets(device: ComputeCapability, targets: Iterable[Target]) -> Standing:

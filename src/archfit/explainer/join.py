@@ -51,7 +51,8 @@ def _settle(causes: list[Cause], findings: dict[str, Finding], diagnosis: Diagno
         beside, id=proven, confidence=_PROVEN, evidence=first.evidence, findings=(best,), environment=True,
         culprit=_culprit_of(best, beside.culprit), commands=_commands_of(best, beside if beside.id == proven else first),
     )  # fmt: skip
-    return [kept, *(c for c in causes if c.id not in (proven, first.id))]
+    cleared = () if proven.endswith("-torch") else ("arch-missing-torch", "arch-dropped-torch")
+    return [kept, *(c for c in causes if c.id not in (proven, first.id, *cleared))]
 
 
 def _named(findings: Sequence[Finding], cause: Cause) -> Finding | None:
@@ -60,7 +61,8 @@ def _named(findings: Sequence[Finding], cause: Cause) -> Finding | None:
 
 
 def _culprit_of(finding: Finding, known: Culprit) -> Culprit:
-    package = str(finding.values.get("name", "")) or finding.subject.partition(" ")[0]
+    named = "torch" if finding.id.endswith("-torch") else str(finding.values.get("name", ""))
+    package = named or finding.subject.partition(" ")[0]
     library = finding.subject if "library" in finding.values else ""
     return Culprit(package or known.package, library or known.library)
 

@@ -39,12 +39,14 @@ _SURER = 6
 _LAST_WORDS = frozenset({"python-import", "missing-file", "other"})
 
 _WRAPPERS = re.compile(
-    r"ChildFailedError|CalledProcessError|SystemExit|BrokenPipe|BrokenProcessPool|ProcessExited|ProcessRaised|RayTaskError|RayActorError"
-    r"|ActorDied|WorkerCrashed|SubprocessError|InstallationError|InstallationSubprocessError|BackendUnavailable|CompilationError: Failed"
-    r"|root cause|see (?:its|the) (?:traceback|stack trace|log)|look up to see|Engine core|EngineCore|Engine process|EngineDead"
-    r"|worker .{0,30}(?:died|exited|failed)|[Ee]rror building extension|[Ee]rror compiling objects|because of the following error"
-    r"|subprocess|returned? (?:a )?non-?zero|exit(?:ed)? (?:with )?(?:code|status)|terminated by|process .{0,20}terminated|Command '"
-    r"|Unable to create|failed to start|initialization failed|NCCL communicator was aborted|[Cc]onnection (?:closed|reset|refused)|Broken pipe"
+    r"ChildFailedError|CalledProcessError|SystemExit|BrokenPipe|BrokenProcessPool|ProcessExited|ProcessRaised"
+    r"|RayTaskError|RayActorError|ActorDied|WorkerCrashed|SubprocessError|InstallationError"
+    r"|InstallationSubprocessError|BackendUnavailable|CompilationError: Failed|root cause"
+    r"|see (?:its|the) (?:traceback|stack trace|log)|look up to see|Engine core|EngineCore|Engine process"
+    r"|EngineDead|worker .{0,30}(?:died|exited|failed)|[Ee]rror building extension|[Ee]rror compiling objects"
+    r"|because of the following error|subprocess|returned? (?:a )?non-?zero|exit(?:ed)? (?:with )?(?:code|status)"
+    r"|terminated by|process .{0,20}terminated|Command '|Unable to create|failed to start|initialization failed"
+    r"|NCCL communicator was aborted|[Cc]onnection (?:closed|reset|refused)|Broken pipe"
 )
 
 
@@ -123,7 +125,7 @@ class Judge:
                     )
 
     def _far_holds(self, row: Signature) -> bool:
-        if row.gpu and self.facts.standing not in row.gpu:
+        if (row.gpu and self.facts.standing not in row.gpu) or (row.driver and self.facts.driver not in row.driver):
             return False
         if row.far.texts and not self._somewhere(row.far.texts, row):
             return False
@@ -242,6 +244,8 @@ class Judge:
             return False
         if role == "warning" and follower.cause in _LAST_WORDS and follower.score > _PLAIN_WEIGHT:
             return False  # the program went on after the warning and died of something else
+        if self.signatures.classes[root.cause].area == "driver":
+            return True  # people paste what nvidia-smi says below the error that made them ask
         first = min(hit.number for hit in root.hits)
         return first <= max(hit.number for hit in follower.hits) + 3
 

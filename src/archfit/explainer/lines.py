@@ -1,6 +1,6 @@
-"""From the bytes of a log to clean lines: encodings, colours, boxes and the prefixes of everything that relays logs.
+"""From the bytes of a log to clean lines: encodings, colours, boxes, and the prefixes of all that relays logs.
 
-Nothing is thrown away but decoration; each line keeps its number, and the name of the process, rank or service that printed it.
+Nothing is thrown away but decoration; each line keeps its number, and the name of the rank or service that printed it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _QUOTES = str.maketrans("\u2018\u2019\u201a\u00b4`\u201c\u201d\u2013\u2014\u00a0
 # apart; the others are stamps. Every branch begins with a character class or a literal and has bounded repeats.
 _PREFIX = re.compile(
     r"""\s*(?:
-      (?:>\s?)+(?=\S)                                                              # quoted in a mail or an issue
+      (?:>\s?|\#\s)+(?=\S)                                                         # quoted in a mail or an issue
     | (?P<tag>
         \[(?:[Rr]ank|RANK|default|local_rank|worker|Worker|node|gpu)[\s_\-=:]?\d{1,5}\]:?
       | (?:[Rr]ank|RANK|default|local_rank|worker|Worker|node|gpu)[\s_\-=:]?\d{1,5}:(?=\s|$)
@@ -28,7 +28,8 @@ _PREFIX = re.compile(
       | [a-zA-Z0-9][\w.\-]{0,50}\s{0,24}\|(?=\s|$)                                 # docker compose, foreman
       | \d{1,4}:(?=\s)                                                             # srun --label
       )\s?
-    | \[?\d{4}[\-/]\d\d[\-/]\d\d[T\s_]\d\d:\d\d:\d\d(?:[.,:]\d{1,9})?\s?(?:Z|UTC|[+\-]\d\d:?\d\d)?\]?[:,]?(?:\s(?:stdout|stderr)\s[FP])?\s?
+    | \[?\d{4}[\-/]\d\d[\-/]\d\d[T\s_]\d\d:\d\d:\d\d(?:[.,:]\d{1,9})?\s?(?:Z|UTC|[+\-]\d\d:?\d\d)?
+      \]?[:,]?(?:\s(?:stdout|stderr)\s[FP])?\s?
     | \[?\d\d[\-/]\d\d(?:[\-/]\d{2,4})?\s\d\d:\d\d:\d\d(?:[.,]\d{1,9})?\]?\s?
     | \[?\d\d:\d\d:\d\d(?:[.,]\d{1,9})?\]?\s
     | (?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)?,?\s?(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\s{1,2}\d{1,2}\s\d\d:\d\d:\d\d
@@ -40,7 +41,8 @@ _PREFIX = re.compile(
     | \[\s{0,6}\d{1,8}\.\d{6}\]\s?                                                   # dmesg
     | <\d{1,3}>
     | E\s{2,4}(?=\S)                                                                 # pytest
-    | (?:\[|\()?(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL|stderr|stdout)(?:\]|\))?(?:\s?[:|\-]{1,2}(?=\s)|(?=\s\[?\d\d[\-:]|\s\[))\s?
+    | (?:\[|\()?(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL|stderr|stdout)(?:\]|\))?
+      (?:\s?[:|\-]{1,2}(?=\s)|(?=\s\[?\d\d[\-:]|\s\[))\s?
     | -\s(?:[\w.]{1,60}\s-\s)?(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\s-\s
     | \[[\w.\-/]{1,60}\.(?:py|cpp|cc|cu|go|rs):\d{1,6}(?::\w{1,60})?\]:?\s?           # [engine.py:400]
     | [\w.\-/]{1,60}\.(?:py|cc|cpp):\d{1,6}\]\s?

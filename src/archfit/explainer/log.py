@@ -13,6 +13,8 @@ from functools import cached_property
 from archfit.catalog.signatures import squeeze
 from archfit.explainer.lines import Line
 
+_LONG = 40  # characters; who breaks lines breaks longer ones
+_MIDDLE = tuple("(,.;'/0123456789")
 _MAX_STREAMS = 64  # what looks like more sources than that is no list of sources
 
 
@@ -74,7 +76,7 @@ def separate(lines: Iterable[Line], lines_total: int | None = None) -> Log:
     by_source: dict[str, list[Line]] = {}
     before = Line(0, "")
     for line in kept:
-        wrapped = not line.source and before.width == edge  # broken at the edge of a terminal: still the same message
+        wrapped = not line.source and (before.width == edge or _goes_on(before, line))
         source = before.source if wrapped else line.source
         by_source.setdefault(source, []).append(line)
         before = Line(line.number, "", source, line.width)
@@ -82,6 +84,11 @@ def separate(lines: Iterable[Line], lines_total: int | None = None) -> Log:
         by_source = {"": kept}
     streams = [Stream(source, tuple(found)) for source, found in by_source.items()]
     return Log(tuple(streams), lines_total if lines_total is not None else _last_number(kept))
+
+
+def _goes_on(before: Line, line: Line) -> bool:
+    """Is this the rest of a long line that was broken between words?"""
+    return bool(before.source) and before.width >= _LONG and (line.text[:1].islower() or line.text[:1] in _MIDDLE)
 
 
 def together(lines: Iterable[Line], lines_total: int) -> Log:

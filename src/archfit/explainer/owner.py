@@ -27,9 +27,12 @@ class Owner:
 _PATTERNS = {
     "frame": rb'File"([^"]{1,400})",line\d{1,7}|((?:/|[A-Z]:\\)[\w./\\+~@\-]{1,300}\.py):\d{1,6}',
     "installed": rb"(?:site|dist)-packages[/\\]+([\w\-.]{1,80}?)(?:[/\\]|\.(?:py|so|pyd|cpython|abi3|cp3)|$)",
-    "standard": rb"(?:/lib/python3\.\d{1,2}/|\\[Ll]ib\\|[Pp]ython3\d{1,2}\\lib\\)(?:importlib|contextlib|functools|multiprocessing|concurrent|threading|runpy|ctypes|asyncio|unittest|subprocess)|<frozen",
-    "native": rb"_C\.|_ext\.|ext_module\.|_cuda\.|_backend\.|_gpu\.|csrc\.|cuda_ext|_kernels?\.|_CUDA\w{0,20}\.|torch\.ops\.(?P<space>\w{1,40})|\.fwd\(|\.bwd\(|_forward_cuda|_cuda_\w{1,30}\(|cdll|\.apply\(",
-    "plain": rb"torch\.(?:zeros|empty|ones|randn|rand|tensor|arange|full|linspace|eye|matmul|nn\.functional|as_tensor)|\.to\(|\.cuda\(|F\.\w{1,20}\(|nn\.\w{1,30}\(",
+    "standard": rb"(?:/lib/python3\.\d{1,2}/|\\[Ll]ib\\|[Pp]ython3\d{1,2}\\lib\\)"
+    rb"(?:importlib|contextlib|functools|multiprocessing|concurrent|threading|runpy|ctypes|asyncio|unittest|subprocess)|<frozen",
+    "native": rb"_C\.|_ext\.|ext_module\.|_cuda\.|_backend\.|_gpu\.|csrc\.|cuda_ext|_kernels?\.|_CUDA\w{0,20}\."
+    rb"|torch\.ops\.(?P<space>\w{1,40})|\.fwd\(|\.bwd\(|_forward_cuda|_cuda_\w{1,30}\(|cdll|\.apply\(",
+    "plain": rb"torch\.(?:zeros|empty|ones|randn|rand|tensor|arange|full|linspace|eye|matmul|nn\.functional|as_tensor)"
+    rb"|\.to\(|\.cuda\(|F\.\w{1,20}\(|nn\.\w{1,30}\(",
     "source": rb"([\w./\\+~@\-]{0,200}?([\w\-]{1,80}\.(?:cu|cuh|cpp|cc|hpp)))(?::|\(|,line|line|\b)",
     "framework": rb"jaxlib|XlaRuntimeError|onnxruntime|tensorflow|cupy|numba|[Pp]addle",
     "sure_framework": rb"jaxlib\.|XlaRuntimeError|ONNXRuntimeError|cupy_backends|numba\.cuda",
@@ -37,9 +40,18 @@ _PATTERNS = {
     "torch_source": rb"(?:aten|ATen|c10|torch[/\\]csrc|pytorch[/\\](?:aten|c10|torch)|THC\w{0,20})[/\\]",
     "cached": rb"torch_extensions|\.triton[/\\]cache|[/\\]\.nv[/\\]|jit_cache|cached_ops|\.cache/torch/kernels|\.deep_gemm",
     "fresh": rb"Buildingextensionmodule|ninja\.\.\.Building|Emittingninjabuildfile|\[1/\d{1,3}\][^\n]{0,40}(?:nvcc|c\+\+)",
-    "reused": rb"ninja:noworktodo|Nomodificationsdetectedforre-loadedextensionmodule|Usingcached|Skippingbuildstep|Loadingextensionmodule",
+    "reused": rb"ninja:noworktodo|Nomodificationsdetectedforre-loadedextensionmodule|Usingcached|Skippingbuildstep"
+    rb"|Loadingextensionmodule",
     "library": rb"((?:[A-Za-z]:)?[\w./\\+~@\-]{0,300}?([\w\-+.]{1,100}?\.(?:so(?:\.\d{1,4}){0,4}|pyd|dll)))",
 }
+# Files of torch that print errors of others.
+_MESSENGERS = (
+    b"ProcessGroupNCCL.cpp",
+    b"CUDAException.cpp",
+    b"CUDAFunctions.cpp",
+    b"Module.cpp",
+    b"python_variable.cpp",
+)
 
 
 @cache
@@ -48,9 +60,10 @@ def _pattern(name: str) -> Any:
 
 
 _TRANSPARENT = (
-    "/torch/autograd/function.py", "/torch/_ops.py", "/torch/library.py", "/torch/utils/_contextlib.py", "/torch/nn/modules/module.py",
-    "/torch/_dynamo/", "/torch/_compile.py", "/torch/amp/", "/torch/utils/checkpoint.py", "/torch/nn/parallel/", "/torch/_library/",
-    "/torch/utils/_device.py", "/torch/autograd/__init__.py", "/torch/autograd/graph.py", "/torch/fx/", "/torch/_tensor.py",
+    "/torch/autograd/function.py", "/torch/_ops.py", "/torch/library.py", "/torch/utils/_contextlib.py",
+    "/torch/nn/modules/module.py", "/torch/_dynamo/", "/torch/_compile.py", "/torch/amp/", "/torch/utils/checkpoint.py",
+    "/torch/nn/parallel/", "/torch/_library/", "/torch/utils/_device.py", "/torch/autograd/__init__.py",
+    "/torch/autograd/graph.py", "/torch/fx/", "/torch/_tensor.py",
 )  # fmt: skip
 
 
@@ -111,13 +124,7 @@ def _by_source(kind: str, beside: bytes, packages: Mapping[str, str]) -> Owner |
         path = match[1].decode("utf-8", "replace").replace("\\", "/")
         if _pattern("torch_source").search(match[1]):
             continue
-        if match[2] in (
-            b"ProcessGroupNCCL.cpp",
-            b"CUDAException.cpp",
-            b"CUDAFunctions.cpp",
-            b"Module.cpp",
-            b"python_variable.cpp",
-        ):
+        if match[2] in _MESSENGERS:
             continue
         return Owner("extension", _registered(path, packages))
     return None

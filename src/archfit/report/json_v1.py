@@ -167,6 +167,7 @@ def _cause(cause: Cause, messages: Messages) -> Document:
         "culprit": {"package": cause.culprit.package or None, "library": cause.culprit.library or None},
         "fix": messages.runnable("\n".join(cause.commands)) or messages.cause(cause.id, "fix"),
         "advice": messages.cause(cause.id, "fix"),
+        "commands": [messages.runnable(command) for command in cause.commands],
         "signature": cause.row or None,
         "findings": [_finding(f, messages) for f in cause.findings],
     }

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import partial
 from itertools import count
 from pathlib import Path
 
 from archfit.child import run_child
+from archfit.errors import UsageError
 from archfit.model import (
     Diagnosis,
     Distribution,
@@ -62,11 +64,13 @@ def verify(
     """Collect evidence up to `level` for the diagnosed environment, kernels and training on `device`: cuda or cpu.
 
     With `only`, patterns such as ``kernel:matmul-*``, no other probes are run; what the bytes say is told all the same.
+    Raises UsageError for a pattern that is the name of none.
 
     With `before`, the diagnosis of the environment that this one is to replace, a failure that was there before is noted
     and does not count, unless it is what the change was made for; nor does that of a package in `to_rebuild`, which the plan
     said will have to be compiled again, or in `allowed`, which the person said may break.
     """
+    _check_names(diagnosis.environment, level, only)
     evidence = list(_static(diagnosis, before))
     asked = _Asked(diagnosis.environment, before.environment if before else None, to_rebuild, allowed, only)
     height = LEVELS.index(level)
@@ -79,6 +83,24 @@ def verify(
     if height >= LEVELS.index("train") and chosen("train:run", only):
         evidence += prove_training(asked.env, device, on_probe)
     return Verification(level, tuple(evidence))
+
+
+def _check_names(env: Environment, level: str, only: Sequence[str]) -> None:
+    """Refuse a pattern that fits no probe of this level: a typing error must not look like a pass."""
+    known = {
+        "import": [f"{kind.name}:{d.name}" for d, kind in _packages(env)],
+        "kernels": [row.id for row, _ in rows_for(env)],
+        "train": ["train:run"],
+    }
+    within = [name for kind, names in known.items() if LEVELS.index(kind) <= LEVELS.index(level) for name in names]
+    for pattern in only:
+        if not any(chosen(name, (pattern,)) for name in within):
+            near = (
+                ", ".join(get_close_matches(pattern, within, n=3, cutoff=0.4))
+                or ", ".join(within[:3])
+                or "--level kernels"
+            )
+            raise UsageError("probe-unknown", spec=pattern, level=level, near=near)
 
 
 def default_level(env: Environment) -> str:
@@ -125,9 +147,7 @@ class _Asked:
 
 def _children(asked: _Asked, on_probe: OnProbe | None) -> list[Work]:
     """Work for one child per package to import, and one per package whose libraries torch must be able to load."""
-    packages = [(d, _IMPORT) for d in asked.env.distributions if import_names(d)]
-    packages += [(d, _LOAD) for d in asked.env.distributions if d.name != "torch" and d.torch_extensions]
-    packages = [(d, kind) for d, kind in packages if chosen(f"{kind.name}:{d.name}", asked.only)]
+    packages = [(d, kind) for d, kind in _packages(asked.env) if chosen(f"{kind.name}:{d.name}", asked.only)]
     counter = count()
 
     def work(distribution: Distribution, kind: _Kind) -> Sequence[Evidence]:
@@ -136,6 +156,11 @@ def _children(asked: _Asked, on_probe: OnProbe | None) -> list[Work]:
         return (_probe(asked, distribution, kind),)
 
     return [partial(work, distribution, kind) for distribution, kind in packages]
+
+
+def _packages(env: Environment) -> list[tuple[Distribution, _Kind]]:
+    imported = [(d, _IMPORT) for d in env.distributions if import_names(d)]
+    return imported + [(d, _LOAD) for d in env.distributions if d.name != "torch" and d.torch_extensions]
 
 
 def import_names(distribution: Distribution) -> tuple[str, ...]:

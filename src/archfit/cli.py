@@ -70,7 +70,7 @@ Level = Annotated[
     str | None,
     Parameter(
         help="How far to go, each with all before it: static (bytes), import (each package in its own child), kernels "
-        "(operations, their results and speed), train (ten steps of a bird's-eye-view model). Default: kernels where a GPU "
+        "(operations, their results and speed), train (some steps of a bird's-eye-view model). Default: kernels where a GPU "
         "is really here, else import."
     ),
 ]

@@ -168,7 +168,8 @@ def _without_device(
     for row, package in rest:
         progress.next(row.id)
         if row.alone:
-            evidence.append(judge(row, run_fresh(env, row, _start(device)), "", package))
+            asked = Asked(row, _start(device), package)
+            evidence.append(judged(env, asked, run_fresh(env, row, asked.place)))
         else:
             evidence.append(Evidence(row.id, Proof.SKIPPED, reason=reason, package=package))
     return evidence
@@ -212,7 +213,7 @@ def _measure(
     for place in places:
         speed = [asked for asked in every if asked.row.kind == "health" and asked.place is place]
         answers.update(_run(env, speed, progress))
-    return others, [_judged(env, asked, answers.get(asked.key) or _no_answer({})) for asked in every]
+    return others, [judged(env, asked, answers.get(asked.key) or _no_answer({})) for asked in every]
 
 
 def _answering(
@@ -313,7 +314,8 @@ def _forking_may_be_to_blame(told: Told | None) -> bool:
 # --- what came out ---------------------------------------------------------------------------------------------------
 
 
-def _judged(env: Environment, asked: Asked, told: Told) -> Evidence:
+def judged(env: Environment, asked: Asked, told: Told) -> Evidence:
+    """Evidence from the answer of one probe: its numbers, and for a speed what this GPU should do."""
     row, place = asked.row, asked.place
     if row.gpu_package and place.device != "cpu" and not _installed(env, row.gpu_package):
         skip = Text("skip-cpu-build", {"what": asked.package})

@@ -26,8 +26,18 @@ from archfit.model import (
     Unknown,
     Verification,
 )
-from archfit.verify.judge import judge
-from archfit.verify.kernels import OnProbe, Place, Work, chosen, prove_kernels, rows_for, run_fresh, seen_devices
+from archfit.verify.kernels import (
+    Asked,
+    OnProbe,
+    Place,
+    Work,
+    chosen,
+    judged,
+    prove_kernels,
+    rows_for,
+    run_fresh,
+    seen_devices,
+)
 from archfit.verify.lanes import lanes, side_by_side
 from archfit.verify.train import prove_training
 
@@ -247,7 +257,10 @@ def _failed_before(before: Environment, evidence: Evidence, device: str) -> bool
     name, _, where = evidence.probe.partition("@")
     row = next((row for row, _ in rows_for(before) if row.id == name), None)
     place = Place(where or ("cuda:0" if device == "cuda" else "cpu"), evidence.device, "", 0)
-    return row is not None and judge(row, run_fresh(before, row, place), evidence.device).status is Proof.FAILED
+    if row is None:
+        return False
+    asked = Asked(row, place, evidence.package)
+    return judged(before, asked, run_fresh(before, row, place)).status is Proof.FAILED
 
 
 def _try(env: Environment, distribution: Distribution, kind: _Kind) -> tuple[str | None, float]:

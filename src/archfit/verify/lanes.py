@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
 from typing import TypeVar
 
 from archfit.child import stop_children
+
+OnProbe = Callable[[str, int, int], None]
+"""Told the probe that begins, how many are done, and how many there are."""
+OnName = Callable[[str], None]
+"""Told the probe that begins."""
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -37,6 +44,18 @@ def side_by_side(work: Callable[[Task], Result], tasks: Sequence[Task], lane_cou
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def counted(on_probe: OnProbe | None, total: int) -> OnName:
+    """Counts probes as they begin, from whichever lane."""
+    guard, done = threading.Lock(), count()
+
+    def begin(name: str) -> None:
+        with guard:
+            if on_probe:
+                on_probe(name, min(next(done), total), total)
+
+    return begin
 
 
 def _free_bytes() -> int:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
-from itertools import count
 from pathlib import Path
 
 from archfit.child import run_child
@@ -28,7 +27,6 @@ from archfit.model import (
 )
 from archfit.verify.kernels import (
     Asked,
-    OnProbe,
     Place,
     Work,
     chosen,
@@ -38,7 +36,7 @@ from archfit.verify.kernels import (
     run_fresh,
     seen_devices,
 )
-from archfit.verify.lanes import lanes, side_by_side
+from archfit.verify.lanes import OnName, OnProbe, counted, lanes, side_by_side
 from archfit.verify.train import prove_training
 
 LEVELS = ("static", "import", "kernels", "train")
@@ -84,33 +82,36 @@ def verify(
     evidence = list(_static(diagnosis, before))
     asked = _Asked(diagnosis.environment, before.environment if before else None, to_rebuild, allowed, only)
     height = LEVELS.index(level)
-    imports = _children(asked, on_probe) if height >= LEVELS.index("import") else []
+    begins = counted(on_probe, len(_names(diagnosis.environment, level, only)))
+    imports = _children(asked, begins) if height >= LEVELS.index("import") else []
     if height < LEVELS.index("kernels"):
         evidence += [e for done in side_by_side(lambda work: work(), imports, lanes()) for e in done]
     else:
-        found = prove_kernels(asked.env, device, on_probe, only, imports)
+        found = prove_kernels(asked.env, device, begins, only, imports)
         evidence += [*found[: len(imports)], *(_excused(asked, e, device) for e in found[len(imports) :])]
     if height >= LEVELS.index("train") and chosen("train:run", only):
-        evidence += prove_training(asked.env, device, on_probe)
+        evidence += prove_training(asked.env, device, begins)
     return Verification(level, tuple(evidence))
 
 
-def _check_names(env: Environment, level: str, only: Sequence[str]) -> None:
-    """Refuse a pattern that fits no probe of this level: a typing error must not look like a pass."""
+def _names(env: Environment, level: str, only: Sequence[str] = ()) -> list[str]:
+    """The probes of this level, or those among them that were asked for."""
     known = {
         "import": [f"{kind.name}:{d.name}" for d, kind in _packages(env)],
         "kernels": [row.id for row, _ in rows_for(env)],
         "train": ["train:run"],
     }
     within = [name for kind, names in known.items() if LEVELS.index(kind) <= LEVELS.index(level) for name in names]
+    return [name for name in within if chosen(name, only)]
+
+
+def _check_names(env: Environment, level: str, only: Sequence[str]) -> None:
+    """Refuse a pattern that fits no probe of this level: a typing error must not look like a pass."""
     for pattern in only:
-        if not any(chosen(name, (pattern,)) for name in within):
-            near = (
-                ", ".join(get_close_matches(pattern, within, n=3, cutoff=0.4))
-                or ", ".join(within[:3])
-                or "--level kernels"
-            )
-            raise UsageError("probe-unknown", spec=pattern, level=level, near=near)
+        if not _names(env, level, (pattern,)):
+            every = _names(env, level)
+            near = get_close_matches(pattern, every, n=3, cutoff=0.4) or every[:3]
+            raise UsageError("probe-unknown", spec=pattern, level=level, near=", ".join(near) or "--level kernels")
 
 
 def default_level(env: Environment) -> str:
@@ -155,14 +156,12 @@ class _Asked:
     only: tuple[str, ...] = ()
 
 
-def _children(asked: _Asked, on_probe: OnProbe | None) -> list[Work]:
+def _children(asked: _Asked, begins: OnName) -> list[Work]:
     """Work for one child per package to import, and one per package whose libraries torch must be able to load."""
     packages = [(d, kind) for d, kind in _packages(asked.env) if chosen(f"{kind.name}:{d.name}", asked.only)]
-    counter = count()
 
     def work(distribution: Distribution, kind: _Kind) -> Sequence[Evidence]:
-        if on_probe:
-            on_probe(distribution.name, next(counter), len(packages))
+        begins(distribution.name)
         return (_probe(asked, distribution, kind),)
 
     return [partial(work, distribution, kind) for distribution, kind in packages]

@@ -15,6 +15,7 @@ from typing import Any
 
 from archfit.child import run_command
 from archfit.model import Environment, Evidence, Proof, Text, Unknown
+from archfit.verify.lanes import OnName
 
 ITERATIONS = {"cuda": 30, "cpu": 10}  # as few as show a loss that falls; the CPU takes a second and more for each
 _SECONDS = 900.0
@@ -25,7 +26,6 @@ _CONFIGS = {"cuda": "lss_swin_nuscenes.py", "cpu": "lss_swin_tiny.py"}
 _LARGE_GPU_BYTES = 24_000_000_000
 _SMALL_BATCH = "data.batch_size=2"
 
-OnProbe = Callable[[str, int, int], None]
 Summary = Mapping[str, Any]
 
 
@@ -47,7 +47,7 @@ def find_workload() -> Workload | None:
 
 
 def prove_training(
-    env: Environment, device: str, on_probe: OnProbe | None = None, workload: Workload | None = None
+    env: Environment, device: str, begins: OnName = lambda name: None, workload: Workload | None = None
 ) -> list[Evidence]:
     """Evidence of a short training run on `device`; every question is answered or says why not."""
     if reason := _why_not(env, device):
@@ -56,8 +56,7 @@ def prove_training(
     if workload is None:
         reason = Text("skip-no-workload")
         return [Evidence(f"train:{name}", Proof.SKIPPED, reason=reason) for name in ("run", *_QUESTIONS)]
-    if on_probe:
-        on_probe("train", 0, 1)
+    begins("train:run")
     ran, summary = _train(env, device, workload)
     if summary is None:
         reason = Text("skip-no-summary")

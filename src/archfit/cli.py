@@ -333,7 +333,7 @@ def verify(
         manner.check_output(".json")
         wanted = _highest(level)
         diagnosis = diagnose(session, target, pretend.gpu, pretend.driver)
-        height = wanted or api.default_level(diagnosis.environment)
+        height = wanted or api.default_level(diagnosis.environment, only)
         with session.steps() as (on_step, on_probe):
             on_step("prove")
             proof = api.prove(diagnosis, height, on_probe, device=device.value, only=only)

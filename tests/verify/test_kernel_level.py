@@ -292,6 +292,8 @@ def test_without_a_gpu_nothing_of_this_level_passes() -> None:
 def test_the_default_is_as_far_as_the_machine_allows() -> None:
     assert default_level(world(on="RTX 5090")) == "import"
     assert default_level(world(on=())) == "import"
+    assert default_level(world(on=()), ("import:torch", "kernel:matmul-*")) == "kernels"
+    assert default_level(world(on=()), ("train:run",)) == "train"
     from worlds import gpus
 
     assert default_level(world(gpus=gpus("H200", seen=True))) == "kernels"

@@ -114,9 +114,12 @@ def _check_names(env: Environment, level: str, only: Sequence[str]) -> None:
             raise UsageError("probe-unknown", spec=pattern, level=level, near=", ".join(near) or "--level kernels")
 
 
-def default_level(env: Environment) -> str:
-    """As far as this machine allows: kernels where a GPU is really here, else import."""
-    return "kernels" if seen_devices(env) else "import"
+def default_level(env: Environment, only: Sequence[str] = ()) -> str:
+    """As far as this machine allows: kernels where a GPU is really here, else import; as far as the named probes need."""
+    if any(pattern.startswith("train:") for pattern in only):
+        return "train"
+    named = any(pattern.startswith(("kernel:", "extension:", "plugin:", "health:")) for pattern in only)
+    return "kernels" if named or seen_devices(env) else "import"
 
 
 def _static(diagnosis: Diagnosis, before: Diagnosis | None) -> Iterator[Evidence]:

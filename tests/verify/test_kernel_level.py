@@ -14,16 +14,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
 from archfit.catalog.probes import load_probes
-from archfit.child import stop_children
+from archfit.child import run_child, stop_children
 from archfit.model import Distribution, Environment, Evidence, Proof, Verification
 from archfit.report.messages import Messages
 from archfit.verify import default_level, kernels, verify
 from archfit.verify.judge import judge, judge_health
 from archfit.verify.kernels import prove_kernels
+from archfit.verify.lanes import side_by_side
 from worlds import world
 
 MakeEnvironment = Callable[..., Environment]
@@ -349,6 +351,23 @@ def test_whoever_gives_up_leaves_no_child_running(environment: MakeEnvironment) 
     stop_children()
     running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert str(env.root) not in running
+
+
+def test_giving_up_does_not_wait_for_children_that_are_started_late(environment: MakeEnvironment) -> None:
+    env = environment(slow="import time; time.sleep(60)")
+
+    class GaveUp(Exception):
+        pass
+
+    def work(task: int) -> object:
+        if task == 0:
+            raise GaveUp
+        return [run_child(env.python, "import_names.py", ["slow"], timeout_s=60) for _ in range(3)]
+
+    began = monotonic()
+    with pytest.raises(GaveUp):
+        side_by_side(work, [1, 0], 2)
+    assert monotonic() - began < 30
 
 
 def test_signals_have_names() -> None:

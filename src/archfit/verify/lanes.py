@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
@@ -35,12 +36,14 @@ def side_by_side(work: Callable[[Task], Result], tasks: Sequence[Task], lane_cou
     Ctrl-C, or an error of `work`, ends every child at once.
     """
     pool = ThreadPoolExecutor(max_workers=max(1, lane_count))
+    futures: list[Future[Result]] = [pool.submit(work, task) for task in tasks]
     try:
-        futures: list[Future[Result]] = [pool.submit(work, task) for task in tasks]
         return [future.result() for future in futures]
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
-        stop_children()
+        while not all(future.done() for future in futures):  # work may start another child after its first was ended
+            stop_children()
+            time.sleep(0.02)
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

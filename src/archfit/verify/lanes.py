@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from itertools import count
 from typing import TypeVar
 
@@ -38,6 +38,8 @@ def side_by_side(work: Callable[[Task], Result], tasks: Sequence[Task], lane_cou
     pool = ThreadPoolExecutor(max_workers=max(1, lane_count))
     futures: list[Future[Result]] = [pool.submit(work, task) for task in tasks]
     try:
+        for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+            future.result()  # raises what was raised first
         return [future.result() for future in futures]
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)

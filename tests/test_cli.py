@@ -183,6 +183,7 @@ def test_gpus_and_drivers_that_are_none(
 OPTIONS: list[tuple[tuple[str, ...], str]] = [
     (("verify", "--level", "magic"), 'there is no level "magic"'),
     (("upgrade", "--level", "magic"), 'there is no level "magic"'),
+    (("verify", "--level", "static", "--only", "kernel:matmul"), 'no probe of level static is called "kernel:matmul"'),
     (("plan", "--python", "snake", *OLD), '"snake" is no Python version'),
     (("plan", "--platform", "beos", *OLD), '"beos" is no platform that archfit knows'),
     (("upgrade", "--plan", "/nothing/plan.json", *OLD), "/nothing/plan.json is not a plan of archfit: No such file"),

@@ -197,6 +197,7 @@ def test_a_hint_needs_no_more_than_its_error_tells() -> None:
         "gpu-unknown-name": {"near"},
         "gpu-unknown-capability": {"known"},
         "level-unknown": {"known"},
+        "probe-unknown": {"near"},
         "driver-first": {"command"},
         "driver-window": {"command"},
         "internal": {"log"},

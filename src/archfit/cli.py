@@ -75,7 +75,7 @@ Level = Annotated[
     str | None,
     Parameter(
         help="How far to go, each with all before it: static (bytes), import (each package in its own child), kernels "
-        "(operations, their results and speed), train (ten steps of a bird's-eye-view model). Default: kernels where a GPU "
+        "(operations, their results and speed), train (some steps of a bird's-eye-view model). Default: kernels where a GPU "
         "is really here, else import."
     ),
 ]
@@ -449,7 +449,7 @@ def verify(
         manner.check_output(".json")
         wanted = _highest(level)
         diagnosis = diagnose(session, target, pretend.gpu, pretend.driver)
-        height = wanted or api.default_level(diagnosis.environment)
+        height = wanted or api.default_level(diagnosis.environment, only)
         with session.steps() as (on_step, on_probe):
             on_step("prove")
             proof = api.prove(diagnosis, height, on_probe, device=device.value, only=only)

@@ -616,7 +616,7 @@ class Verification:
     @property
     def reached(self) -> bool:
         """True if something was proven at the level that was asked for: kernels that no GPU ran prove nothing."""
-        kinds = {"kernels": ("kernel:",), "train": ("train:",)}.get(self.level, ("",))
+        kinds = {"kernels": ("kernel:", "extension:", "plugin:"), "train": ("train:",)}.get(self.level, ("",))
         return any(e.status is Proof.PASSED and e.probe.startswith(kinds) for e in self.evidence)
 
 

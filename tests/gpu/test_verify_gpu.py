@@ -146,10 +146,13 @@ def test_code_for_another_gpu_fails_its_own_probe_and_was_predicted(ask: Ask, pl
 
 
 def test_without_the_drivers_compiler_exactly_what_needs_it_fails(
-    ask: Ask, plant: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+    ask: Ask, plant: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """From an empty cache: what the driver compiled once it also runs without its compiler."""
     plant("compute_80")
+    monkeypatch.setenv("CUDA_CACHE_PATH", str(tmp_path / "first"))
     assert failed(ask("verify", *only(*FEW))[1]) == {}
+    monkeypatch.setenv("CUDA_CACHE_PATH", str(tmp_path / "second"))
     monkeypatch.setenv("CUDA_DISABLE_PTX_JIT", "1")
     code, answer = ask("verify", *only(*FEW))
     reasons = failed(answer)

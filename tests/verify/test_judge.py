@@ -62,7 +62,8 @@ def speed(gpu: str, busy: Text | None = None, **figures: float) -> tuple[Proof, 
         (H100, {"half_flop_per_s": 240e12}, (Proof.FAILED, "probe-slow")),
         (H100, {"half_flop_per_s": math.nan}, (Proof.FAILED, "probe-not-finite")),
         (H100, {"half_flop_per_s": 0.0}, (Proof.FAILED, "probe-not-finite")),
-        (H100, {"to_device_bytes_per_s": 55e9, "from_device_bytes_per_s": 1e9}, (Proof.FAILED, "probe-slow")),
+        (H100, {"to_device_bytes_per_s": 55e9, "from_device_bytes_per_s": 0.9e9}, (Proof.FAILED, "probe-slow")),
+        (H100, {"to_device_bytes_per_s": 3e9, "from_device_bytes_per_s": 3e9}, (Proof.PASSED, "")),
         (H100, {"launch_s": 5e-6, "first_kernel_s": 0.4}, (Proof.PASSED, "")),
         (H100, {"launch_s": 5e-3, "first_kernel_s": 0.4}, (Proof.FAILED, "probe-slow")),
         (H100, {}, (Proof.FAILED, "probe-proved-nothing")),
@@ -89,7 +90,7 @@ def test_wrong_numbers_are_no_speed() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "shown"),
     [
-        ("copy_bytes_per_s", 2.99e12, "copy 2.99e+03 GB/s"),
+        ("copy_bytes_per_s", 2.99e12, "copy 2990 GB/s"),
         ("half_flop_per_s", 7.98e14, "half 798 TFLOP/s"),
         ("launch_s", 2.5e-6, "launch 2.5 us"),
         ("ptx_jit_s", 0.0123, "ptx jit 12.3 ms"),

@@ -18,12 +18,13 @@ from pathlib import Path
 import pytest
 
 from archfit.catalog.probes import load_probes
-from archfit.child import stop_children
-from archfit.model import Distribution, Environment, Evidence, Proof, Verification
+from archfit.child import run_child, stop_children
+from archfit.model import Distribution, Environment, Evidence, Proof, Unknown, Verification
 from archfit.report.messages import Messages
 from archfit.verify import default_level, kernels, verify
 from archfit.verify.judge import judge, judge_health
 from archfit.verify.kernels import prove_kernels
+from archfit.verify.lanes import side_by_side
 from worlds import world
 
 MakeEnvironment = Callable[..., Environment]
@@ -204,11 +205,11 @@ def test_every_fault_is_caught_by_name_and_takes_nothing_else_down(prove: Prove)
     assert found["right"].status is Proof.PASSED
 
 
-@pytest.mark.parametrize("fault", ["hangs", "hangs_deaf"])
-def test_a_probe_that_hangs_is_ended(prove: Prove, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_probe_that_hangs_is_ended(prove: Prove, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "_IMPORT_SECONDS", 2.0)
-    found = prove(fault, "right", seconds=1.0)
-    assert (found[fault].status, why(found[fault])) == (Proof.FAILED, "no answer within 3 s")
+    found = prove("hangs", "hangs_deaf", "right", seconds=1.0)
+    for fault in ("hangs", "hangs_deaf"):
+        assert (found[fault].status, why(found[fault])) == (Proof.FAILED, "no answer within 3 s")
     assert found["right"].status is Proof.PASSED
 
 
@@ -292,6 +293,8 @@ def test_without_a_gpu_nothing_of_this_level_passes() -> None:
 def test_the_default_is_as_far_as_the_machine_allows() -> None:
     assert default_level(world(on="RTX 5090")) == "import"
     assert default_level(world(on=())) == "import"
+    assert default_level(world(on=()), ("import:torch", "kernel:matmul-*")) == "kernels"
+    assert default_level(world(on=()), ("train:run",)) == "train"
     from worlds import gpus
 
     assert default_level(world(gpus=gpus("H200", seen=True))) == "kernels"
@@ -338,7 +341,7 @@ def test_whoever_gives_up_leaves_no_child_running(environment: MakeEnvironment) 
     class GaveUp(Exception):
         pass
 
-    def give_up(name: str, _done: int, _total: int) -> None:
+    def give_up(name: str) -> None:
         if name.startswith("plugin"):
             raise GaveUp
 
@@ -347,6 +350,26 @@ def test_whoever_gives_up_leaves_no_child_running(environment: MakeEnvironment) 
     stop_children()
     running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert str(env.root) not in running
+
+
+def test_giving_up_does_not_wait_for_children_that_are_started_late(environment: MakeEnvironment) -> None:
+    env = environment(slow="import time; time.sleep(60)")
+
+    class GaveUp(Exception):
+        pass
+
+    ends: list[str] = []
+
+    def work(task: int) -> None:
+        if task == 0:
+            raise GaveUp
+        for _ in range(3):
+            answer = run_child(env.python, "import_names.py", ["slow"], timeout_s=60)
+            ends.append(answer.reason if isinstance(answer, Unknown) else "")
+
+    with pytest.raises(GaveUp):
+        side_by_side(work, [1, 0], 2)
+    assert ends == ["ended by SIGKILL"] * 3
 
 
 def test_signals_have_names() -> None:

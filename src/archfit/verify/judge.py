@@ -153,9 +153,13 @@ def show_figure(name: str, value: float) -> str:
     """A figure for reading: what it is of, and the unit that ends its name, ``copy 2990 GB/s``."""
     for ending, scale, unit in (("_flop_per_s", 1e12, "TFLOP/s"), ("_bytes_per_s", 1e9, "GB/s")):
         if name.endswith(ending):
-            return f"{_label(name, ending)} {value / scale:.3g} {unit}"
+            return f"{_label(name, ending)} {_three_digits(value / scale)} {unit}"
     scaled, unit = (value * 1e6, "us") if value < 1e-3 else (value * 1e3, "ms") if value < 1 else (value, "s")
-    return f"{_label(name, '_s')} {scaled:.3g} {unit}"
+    return f"{_label(name, '_s')} {_three_digits(scaled)} {unit}"
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _label(name: str, ending: str) -> str:

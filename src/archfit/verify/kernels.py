@@ -7,7 +7,6 @@ asked. A probe that gave no answer is tried once more in a fresh process, so tha
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -17,7 +16,7 @@ from archfit.catalog.probes import ProbeRow, find_health, load_probes
 from archfit.child import stream_child
 from archfit.model import Distribution, Environment, Evidence, Known, Proof, Text, Unknown
 from archfit.verify.judge import Told, judge, judge_health
-from archfit.verify.lanes import lanes, side_by_side
+from archfit.verify.lanes import OnName, lanes, side_by_side
 
 _IMPORT_SECONDS = 120.0  # what importing torch may take from a cold disk
 _FREE_BYTES_PER_LANE = 2_000_000_000  # a CUDA context and what a probe allocates
@@ -25,8 +24,6 @@ _PLUGIN_SECONDS = 120.0
 _FORK_TROUBLE = ("fork", "initialization error")
 
 Work = Callable[[], Sequence[Evidence]]
-OnProbe = Callable[[str, int, int], None]
-"""Told the probe that begins, how many are done, and how many there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,32 +54,32 @@ class Asked:
 def prove_kernels(
     env: Environment,
     device: str,
-    on_probe: OnProbe | None = None,
+    begins: OnName = lambda name: None,
     only: Sequence[str] = (),
     alongside: Sequence[Work] = (),
 ) -> list[Evidence]:
     """What `alongside` gives, then all evidence of this level: kernels, extensions and plug-ins, then speed.
 
     `device` is ``cuda`` or ``cpu``; `only` are patterns of probes, of which the first, ``kernel:device``, always runs.
-    `alongside` is other work for the lanes of this machine; speed is measured when all of it is done.
+    `begins` is told the name of each as it begins. `alongside` is other work for the lanes of this machine; speed is measured
+    when all of it is done.
     """
     rows = [(row, package) for row, package in rows_for(env) if row.name == "device" or chosen(row.id, only)]
     if reason := _no_gpu(env, device):
         skipped = [Evidence(row.id, Proof.SKIPPED, reason=reason, package=package) for row, package in rows]
         return [*_all(alongside, lanes()), *skipped]
-    progress = _Progress(on_probe, len(rows))
     first = next(row for row, _ in rows if row.name == "device")
     told = run_fresh(env, first, _start(device))
     seen = judge(first, told, "")
     if env.distribution("torch") is None:
         seen = replace(seen, status=Proof.SKIPPED, reason=Text("no-torch"))
-    progress.next(first.id)
+    begins(first.id)
     places = _places(told, device) if seen.status is Proof.PASSED else ()
     seen = replace(seen, device=", ".join(place.name for place in places))
     rest = [(row, package) for row, package in rows if row is not first]
     if not places:
-        return [*_all(alongside, lanes()), seen, *_without_device(env, rest, seen, device, progress)]
-    others, measured = _measure(env, rest, places, progress, alongside)
+        return [*_all(alongside, lanes()), seen, *_without_device(env, rest, seen, device, begins)]
+    others, measured = _measure(env, rest, places, begins, alongside)
     return [*others, seen, *measured]
 
 
@@ -160,15 +157,16 @@ def _places(told: Told, device: str) -> tuple[Place, ...]:
 
 
 def _without_device(
-    env: Environment, rest: Sequence[tuple[ProbeRow, str]], seen: Evidence, device: str, progress: _Progress
+    env: Environment, rest: Sequence[tuple[ProbeRow, str]], seen: Evidence, device: str, begins: OnName
 ) -> list[Evidence]:
     """Torch cannot use the GPU: what does not need torch is asked all the same, the rest is not judged."""
     reason = Text("skip-device", {"cause": seen.reason or Text("no-torch")})
     evidence = []
     for row, package in rest:
-        progress.next(row.id)
+        begins(row.id)
         if row.alone:
-            evidence.append(judge(row, run_fresh(env, row, _start(device)), "", package))
+            asked = Asked(row, _start(device), package)
+            evidence.append(judged(env, asked, run_fresh(env, row, asked.place)))
         else:
             evidence.append(Evidence(row.id, Proof.SKIPPED, reason=reason, package=package))
     return evidence
@@ -177,24 +175,11 @@ def _without_device(
 # --- how they are run ------------------------------------------------------------------------------------------------
 
 
-class _Progress:
-    """Counts probes as they begin, from whichever lane."""
-
-    def __init__(self, on_probe: OnProbe | None, total: int) -> None:
-        self._on_probe, self._total, self._done, self._guard = on_probe, total, 0, threading.Lock()
-
-    def next(self, name: str) -> None:
-        with self._guard:
-            if self._on_probe:
-                self._on_probe(name, min(self._done, self._total), self._total)
-            self._done += 1
-
-
 def _measure(
     env: Environment,
     rest: Sequence[tuple[ProbeRow, str]],
     places: Sequence[Place],
-    progress: _Progress,
+    begins: OnName,
     alongside: Sequence[Work],
 ) -> tuple[list[Evidence], list[Evidence]]:
     """What `alongside` gave, and what was measured; first all that may share the machine, then speed."""
@@ -202,7 +187,7 @@ def _measure(
     right = [asked for asked in every if asked.row.kind != "health"]
     answers: dict[str, Told] = {}
     tasks: list[Work] = [
-        *(_answering(env, batches, progress, answers) for batches in _batches(env, right, places)),
+        *(_answering(env, batches, begins, answers) for batches in _batches(env, right, places)),
         *alongside,
     ]
     others = _all(tasks, lanes())
@@ -211,18 +196,16 @@ def _measure(
             answers[asked.key] = run_fresh(env, asked.row, asked.place)
     for place in places:
         speed = [asked for asked in every if asked.row.kind == "health" and asked.place is place]
-        answers.update(_run(env, speed, progress))
-    return others, [_judged(env, asked, answers.get(asked.key) or _no_answer({})) for asked in every]
+        answers.update(_run(env, speed, begins))
+    return others, [judged(env, asked, answers.get(asked.key) or _no_answer({})) for asked in every]
 
 
-def _answering(
-    env: Environment, batches: Sequence[Sequence[Asked]], progress: _Progress, answers: dict[str, Told]
-) -> Work:
+def _answering(env: Environment, batches: Sequence[Sequence[Asked]], begins: OnName, answers: dict[str, Told]) -> Work:
     """Work that runs these batches one after the other and puts what they tell into `answers`."""
 
     def work() -> Sequence[Evidence]:
         for batch in batches:
-            answers.update(_run(env, batch, progress))
+            answers.update(_run(env, batch, begins))
         return ()
 
     return work
@@ -258,19 +241,19 @@ def _dealt(probes: Sequence[Asked], lane_count: int) -> list[list[Asked]]:
     return dealt
 
 
-def _run(env: Environment, batch: Sequence[Asked], progress: _Progress) -> dict[str, Told]:
+def _run(env: Environment, batch: Sequence[Asked], begins: OnName) -> dict[str, Told]:
     """One child for a batch: forks, or the one probe that wants to be alone."""
     if not batch:
         return {}
     alone = batch[0].row.alone
     names = [asked.key for asked in batch]
-    progress.next(names[0])
+    begins(names[0])
     idle = max(asked.row.seconds for asked in batch) + _IMPORT_SECONDS
     following = iter(names[1:])
 
     def heard() -> None:
         if name := next(following, None):
-            progress.next(name)
+            begins(name)
 
     told = _collect(env, _order(batch, fork=not alone), idle, heard)
     return {names[0]: told.get(names[0]) or _no_answer(told)} if alone else dict(told)
@@ -313,7 +296,8 @@ def _forking_may_be_to_blame(told: Told | None) -> bool:
 # --- what came out ---------------------------------------------------------------------------------------------------
 
 
-def _judged(env: Environment, asked: Asked, told: Told) -> Evidence:
+def judged(env: Environment, asked: Asked, told: Told) -> Evidence:
+    """Evidence from the answer of one probe: its numbers, and for a speed what this GPU should do."""
     row, place = asked.row, asked.place
     if row.gpu_package and place.device != "cpu" and not _installed(env, row.gpu_package):
         skip = Text("skip-cpu-build", {"what": asked.package})

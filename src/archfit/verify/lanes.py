@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from itertools import count
 from typing import TypeVar
 
 from archfit.child import stop_children
+
+OnProbe = Callable[[str, int, int], None]
+"""Told the probe that begins, how many are done, and how many there are."""
+OnName = Callable[[str], None]
+"""Told the probe that begins."""
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -28,15 +36,31 @@ def side_by_side(work: Callable[[Task], Result], tasks: Sequence[Task], lane_cou
     Ctrl-C, or an error of `work`, ends every child at once.
     """
     pool = ThreadPoolExecutor(max_workers=max(1, lane_count))
+    futures: list[Future[Result]] = [pool.submit(work, task) for task in tasks]
     try:
-        futures: list[Future[Result]] = [pool.submit(work, task) for task in tasks]
+        for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+            future.result()  # raises what was raised first
         return [future.result() for future in futures]
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
-        stop_children()
+        while not all(future.done() for future in futures):  # work may start another child after its first was ended
+            stop_children()
+            time.sleep(0.02)
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def counted(on_probe: OnProbe | None, total: int) -> OnName:
+    """Counts probes as they begin, from whichever lane."""
+    guard, done = threading.Lock(), count()
+
+    def begin(name: str) -> None:
+        with guard:
+            if on_probe:
+                on_probe(name, min(next(done), total), total)
+
+    return begin
 
 
 def _free_bytes() -> int:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import partial
-from itertools import count
 from pathlib import Path
 
 from archfit.child import run_child
+from archfit.errors import UsageError
 from archfit.model import (
     Diagnosis,
     Distribution,
@@ -24,9 +25,18 @@ from archfit.model import (
     Unknown,
     Verification,
 )
-from archfit.verify.judge import judge
-from archfit.verify.kernels import OnProbe, Place, Work, chosen, prove_kernels, rows_for, run_fresh, seen_devices
-from archfit.verify.lanes import lanes, side_by_side
+from archfit.verify.kernels import (
+    Asked,
+    Place,
+    Work,
+    chosen,
+    judged,
+    prove_kernels,
+    rows_for,
+    run_fresh,
+    seen_devices,
+)
+from archfit.verify.lanes import OnName, OnProbe, counted, lanes, side_by_side
 from archfit.verify.train import prove_training
 
 LEVELS = ("static", "import", "kernels", "train")
@@ -62,28 +72,54 @@ def verify(
     """Collect evidence up to `level` for the diagnosed environment, kernels and training on `device`: cuda or cpu.
 
     With `only`, patterns such as ``kernel:matmul-*``, no other probes are run; what the bytes say is told all the same.
+    Raises UsageError for a pattern that is the name of none.
 
     With `before`, the diagnosis of the environment that this one is to replace, a failure that was there before is noted
     and does not count, unless it is what the change was made for; nor does that of a package in `to_rebuild`, which the plan
     said will have to be compiled again, or in `allowed`, which the person said may break.
     """
+    _check_names(diagnosis.environment, level, only)
     evidence = list(_static(diagnosis, before))
     asked = _Asked(diagnosis.environment, before.environment if before else None, to_rebuild, allowed, only)
     height = LEVELS.index(level)
-    imports = _children(asked, on_probe) if height >= LEVELS.index("import") else []
+    begins = counted(on_probe, len(_names(diagnosis.environment, level, only)))
+    imports = _children(asked, begins) if height >= LEVELS.index("import") else []
     if height < LEVELS.index("kernels"):
         evidence += [e for done in side_by_side(lambda work: work(), imports, lanes()) for e in done]
     else:
-        found = prove_kernels(asked.env, device, on_probe, only, imports)
+        found = prove_kernels(asked.env, device, begins, only, imports)
         evidence += [*found[: len(imports)], *(_excused(asked, e, device) for e in found[len(imports) :])]
     if height >= LEVELS.index("train") and chosen("train:run", only):
-        evidence += prove_training(asked.env, device, on_probe)
+        evidence += prove_training(asked.env, device, begins)
     return Verification(level, tuple(evidence))
 
 
-def default_level(env: Environment) -> str:
-    """As far as this machine allows: kernels where a GPU is really here, else import."""
-    return "kernels" if seen_devices(env) else "import"
+def _names(env: Environment, level: str, only: Sequence[str] = ()) -> list[str]:
+    """The probes of this level, or those among them that were asked for."""
+    known = {
+        "import": [f"{kind.name}:{d.name}" for d, kind in _packages(env)],
+        "kernels": [row.id for row, _ in rows_for(env)],
+        "train": ["train:run"],
+    }
+    within = [name for kind, names in known.items() if LEVELS.index(kind) <= LEVELS.index(level) for name in names]
+    return [name for name in within if chosen(name, only)]
+
+
+def _check_names(env: Environment, level: str, only: Sequence[str]) -> None:
+    """Refuse a pattern that fits no probe of this level: a typing error must not look like a pass."""
+    for pattern in only:
+        if not _names(env, level, (pattern,)):
+            every = _names(env, level)
+            near = get_close_matches(pattern, every, n=3, cutoff=0.4) or every[:3]
+            raise UsageError("probe-unknown", spec=pattern, level=level, near=", ".join(near) or "--level kernels")
+
+
+def default_level(env: Environment, only: Sequence[str] = ()) -> str:
+    """As far as this machine allows: kernels where a GPU is really here, else import; as far as the named probes need."""
+    if any(pattern.startswith("train:") for pattern in only):
+        return "train"
+    named = any(pattern.startswith(("kernel:", "extension:", "plugin:", "health:")) for pattern in only)
+    return "kernels" if named or seen_devices(env) else "import"
 
 
 def _static(diagnosis: Diagnosis, before: Diagnosis | None) -> Iterator[Evidence]:
@@ -123,19 +159,20 @@ class _Asked:
     only: tuple[str, ...] = ()
 
 
-def _children(asked: _Asked, on_probe: OnProbe | None) -> list[Work]:
+def _children(asked: _Asked, begins: OnName) -> list[Work]:
     """Work for one child per package to import, and one per package whose libraries torch must be able to load."""
-    packages = [(d, _IMPORT) for d in asked.env.distributions if import_names(d)]
-    packages += [(d, _LOAD) for d in asked.env.distributions if d.name != "torch" and d.torch_extensions]
-    packages = [(d, kind) for d, kind in packages if chosen(f"{kind.name}:{d.name}", asked.only)]
-    counter = count()
+    packages = [(d, kind) for d, kind in _packages(asked.env) if chosen(f"{kind.name}:{d.name}", asked.only)]
 
     def work(distribution: Distribution, kind: _Kind) -> Sequence[Evidence]:
-        if on_probe:
-            on_probe(distribution.name, next(counter), len(packages))
+        begins(distribution.name)
         return (_probe(asked, distribution, kind),)
 
     return [partial(work, distribution, kind) for distribution, kind in packages]
+
+
+def _packages(env: Environment) -> list[tuple[Distribution, _Kind]]:
+    imported = [(d, _IMPORT) for d in env.distributions if import_names(d)]
+    return imported + [(d, _LOAD) for d in env.distributions if d.name != "torch" and d.torch_extensions]
 
 
 def import_names(distribution: Distribution) -> tuple[str, ...]:
@@ -222,7 +259,10 @@ def _failed_before(before: Environment, evidence: Evidence, device: str) -> bool
     name, _, where = evidence.probe.partition("@")
     row = next((row for row, _ in rows_for(before) if row.id == name), None)
     place = Place(where or ("cuda:0" if device == "cuda" else "cpu"), evidence.device, "", 0)
-    return row is not None and judge(row, run_fresh(before, row, place), evidence.device).status is Proof.FAILED
+    if row is None:
+        return False
+    asked = Asked(row, place, evidence.package)
+    return judged(before, asked, run_fresh(before, row, place)).status is Proof.FAILED
 
 
 def _try(env: Environment, distribution: Distribution, kind: _Kind) -> tuple[str | None, float]:

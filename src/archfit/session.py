@@ -14,12 +14,13 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO, cast
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
     Task,
     TaskID,
@@ -28,7 +29,6 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
-from rich.text import Text as Styled
 
 from archfit.errors import ArchfitError, ExitCode, Interrupted, UsageError
 from archfit.report.messages import Language, Messages, language_of
@@ -83,9 +83,10 @@ class Session:
     @contextmanager
     def reading(self) -> Iterator[Bars]:
         """Bars for bytes that are read side by side: how many, how fast, how much longer."""
-        columns = [TextColumn("{task.description}"), BarColumn(bar_width=20), _Bytes()]
+        known: list[ProgressColumn] = [DownloadColumn()]
         if self.talk.width >= _WIDE_COLUMNS:
-            columns += [TransferSpeedColumn(), TimeRemainingColumn()]
+            known += [TransferSpeedColumn(), TimeRemainingColumn()]
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), *map(_OnceKnown, known))
         with Progress(*columns, console=self.talk, transient=True, disable=not self.talk.is_terminal) as progress:
             yield Bars(progress)
 
@@ -140,11 +141,15 @@ class Bar:
         self._progress.update(self._task, visible=False)
 
 
-class _Bytes(DownloadColumn):
-    """How much of how much, once that is known."""
+class _OnceKnown(ProgressColumn):
+    """A column that stays empty until it is known how much there is to read."""
 
-    def render(self, task: Task) -> Styled:
-        return super().render(task) if task.total is not None else Styled()
+    def __init__(self, column: ProgressColumn) -> None:
+        super().__init__()
+        self._column = column
+
+    def render(self, task: Task) -> RenderableType:
+        return self._column(task) if task.total is not None else ""
 
 
 _LABEL_COLUMNS, _WIDE_COLUMNS = 32, 80

@@ -3,12 +3,15 @@
 
 usage: python benchmarks/scan.py [ENVIRONMENT ...] [--cuobjdump FILE] [--wheels FILE ...] [--runs 9]
 
-Every figure is a process of its own, one after the other in turns, so that a busy machine is unfair to all alike: median (least
-to most) of the time of the work without the start of Python, and the largest resident memory of the process. *Floor* is a Python
-program that opens the same files and reads the pages our reader read, 4096 bytes each, once, from a list made beforehand; nothing
-is parsed. *Inflate* is ISA-L inflating the same members of a wheel and dropping the bytes.
+Every figure is a process of its own, all in turns, so that a busy machine is unfair to all alike: median (least to most) of
+the time of the work without the start of Python, or of the whole process where that is said; ratios are medians of the ratios
+of each turn. Memory is the largest resident size of the process.
 
-Cold means that the kernel forgot the files: all caches dropped if we are root, else POSIX_FADV_DONTNEED for each file.
+*Floor* is a Python program that opens the same files and reads the pages our reader read, 4096 bytes each, from a list made
+beforehand, and parses nothing: each page once; or 4096 bytes at each place where the reader read, in its order, as anything
+must that follows headers. *Inflate* is ISA-L inflating the same members of a wheel and dropping the bytes.
+
+Cold means that the kernel forgot the files: all caches dropped if we may, else POSIX_FADV_DONTNEED for each file.
 """
 
 from __future__ import annotations
@@ -34,9 +37,10 @@ _DROP = Path("/proc/sys/vm/drop_caches")
 
 
 class Run(NamedTuple):
-    """One process: the time of its work in seconds and its largest resident memory in bytes."""
+    """One process: the time of its work, that of the processor for it, in seconds; largest resident memory in bytes."""
 
     work_s: float
+    cpu_s: float
     peak_bytes: int
 
 
@@ -53,65 +57,147 @@ def shared_objects(root: Path) -> list[Path]:
 
 
 def prepare_floor(lists: Path, name: str) -> Work:
-    files = [(path, [tuple(read) for read in reads]) for path, reads in json.loads((lists / name).read_text())]
+    files = json.loads((lists / name).read_text())
 
     def floor() -> None:
         pread = os.pread
-        for path, reads in files:
+        for path, offsets in files:
             descriptor = os.open(path, os.O_RDONLY)
-            for size, offset in reads:
-                pread(descriptor, size, offset)
+            for offset in offsets:
+                pread(descriptor, 4096, offset)
             os.close(descriptor)
 
     return floor
 
 
-def prepare_reader(lists: Path, search: Any = ()) -> Work:
+def prepare_reader(lists: Path, search: Any = (), *, threads: int = 1, walk: bool = False) -> Work:
     from archfit.binary.library import read_library
 
     files = [Path(line) for line in (lists / "files.txt").read_text().splitlines()]
-    return lambda: [read_library(file, search=search) for file in files]
-
-
-def prepare_walk(lists: Path) -> Work:
-    from archfit.binary.library import read_library
-
     root = Path((lists / "root.txt").read_text())
-    return lambda: [read_library(file, search=()) for file in shared_objects(root)]
+    searched: Callable[[Path], Any] = lambda file: search  # noqa: E731
+    if search == "catalog":
+        from archfit.catalog import load_catalog
+
+        catalog = load_catalog()
+        searched = lambda file: "all" if (named := catalog.sections_of(file.name)) is None else named  # noqa: E731
+    if threads > 1:
+        from archfit.binary.many import Wanted, read_libraries
+
+        return lambda: read_libraries([Wanted(file, str(file), searched(file)) for file in files], threads=threads)
+
+    def work() -> object:
+        return [read_library(file, search=searched(file)) for file in (shared_objects(root) if walk else files)]
+
+    return work
 
 
-def prepare_wheel(_: Path, wheel: str, *, parse: bool) -> Work:
-    from archfit.binary.wheel import inflate, list_members, open_wheel, read_member
+def prepare_record(lists: Path) -> Work:
+    """Write down where our reader reads; prints how much that is."""
+    from archfit.binary.library import parse_library
+
+    def work() -> None:
+        headers, everything = Recorder(), Recorder()
+        found = []
+        for path in shared_objects(Path((lists / "root.txt").read_text())):
+            found.append(parse_library(headers.reader(path), str(path), path.stat().st_size, search=()))
+            parse_library(everything.reader(path), str(path), path.stat().st_size)
+        (lists / "files.txt").write_text("\n".join(str(path) for path, _ in headers.reads))
+        (lists / "pages.json").write_text(headers.pages())
+        (lists / "places.json").write_text(headers.places())
+        (lists / "all.json").write_text(everything.pages())
+        containers = sum(c.count for library in found for c in library.containers)
+        objects = sum(c.count * len(c.objects) for library in found for c in library.containers)
+        told = f"{containers:,} containers with {objects:,} code objects in sections that hold nothing else"
+        with_code = [library.path for library in found if library.containers]
+        (lists / "told.json").write_text(json.dumps([told, with_code]))
+
+    return work
+
+
+class Recorder:
+    """Reads files, and knows where it read."""
+
+    def __init__(self) -> None:
+        self.reads: list[tuple[Path, list[tuple[int, int]]]] = []
+
+    def reader(self, path: Path) -> Callable[[int, int], bytes]:
+        data, reads = path.open("rb"), list[tuple[int, int]]()
+        self.reads.append((path, reads))
+
+        def read(size: int, offset: int) -> bytes:
+            reads.append((size, offset))
+            return os.pread(data.fileno(), size, offset)
+
+        return read
+
+    def pages(self) -> str:
+        """Every page once."""
+        rows = []
+        for path, reads in self.reads:
+            last = path.stat().st_size // _PAGE_BYTES
+            numbers = (
+                n for size, at in reads for n in range(at // _PAGE_BYTES, (at + max(size, 1) - 1) // _PAGE_BYTES + 1)
+            )
+            rows.append((str(path), [n * _PAGE_BYTES for n in dict.fromkeys(numbers) if n <= last]))
+        return json.dumps(rows)
+
+    def places(self) -> str:
+        """Every place, in order."""
+        return json.dumps([(str(path), [at for _, at in reads]) for path, reads in self.reads])
+
+
+def prepare_stream(_: Path, wheel: str) -> Work:
+    from archfit.binary.wheel import list_members, open_wheel, read_member
 
     def work() -> None:
         with open_wheel(Path(wheel)) as archive:
             for member in list_members(archive):
-                if not member.may_hold_code:
-                    continue
-                if parse:
+                if member.may_hold_code:
                     read_member(archive, member)
-                else:
-                    for _ in inflate(archive, member):
-                        pass
+
+    return work
+
+
+def prepare_inflate(_: Path, wheel: str) -> Work:
+    from isal import isal_zlib
+
+    from archfit.binary.wheel import list_members, open_wheel
+
+    def work() -> None:
+        with open_wheel(Path(wheel)) as archive:
+            for member in list_members(archive):
+                if member.may_hold_code:
+                    header = archive.read(30, member.offset)
+                    names = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+                    machine = isal_zlib.decompressobj(-15)
+                    for packed in archive.stream(member.packed_bytes, member.offset + 30 + names):
+                        piece = machine.decompress(packed, 1 << 20)
+                        while piece and machine.unconsumed_tail:
+                            piece = machine.decompress(machine.unconsumed_tail, 1 << 20)
 
     return work
 
 
 WORK: dict[str, Callable[..., Work]] = {
+    "record": prepare_record,
     "floor": prepare_floor,
     "headers": prepare_reader,
+    "headers in threads": partial(prepare_reader, threads=8),
+    "walk": partial(prepare_reader, walk=True),
+    "catalog": partial(prepare_reader, search="catalog"),
+    "catalog in threads": partial(prepare_reader, search="catalog", threads=8),
     "everything": partial(prepare_reader, search="all"),
-    "walk": prepare_walk,
-    "inflate": partial(prepare_wheel, parse=False),
-    "stream": partial(prepare_wheel, parse=True),
+    "inflate": prepare_inflate,
+    "stream": prepare_stream,
 }
 
 
 def be_child(name: str, lists: Path, words: list[str]) -> None:
     work = WORK[name](lists, *words)
-    began = time.perf_counter()
+    began, cpu_began = time.perf_counter(), time.process_time()
     work()
-    print(time.perf_counter() - began)
+    print(time.perf_counter() - began, time.process_time() - cpu_began)
 
 
 # Measuring.
@@ -126,7 +212,10 @@ def measure(command: list[str | Path]) -> Run:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     took = time.perf_counter() - began
-    return Run(float(said) if re.fullmatch(rb"[\d.e-]+\n", said) else took, usage.ru_maxrss * 1024)
+    cpu = usage.ru_utime + usage.ru_stime
+    if told := re.fullmatch(rb"([\d.e-]+) ([\d.e-]+)\n", said):
+        took, cpu = float(told[1]), float(told[2])
+    return Run(took, cpu, usage.ru_maxrss * 1024)
 
 
 def child(name: str, lists: Path, *words: str) -> Measure:
@@ -138,7 +227,7 @@ def one_by_one(tool: Path, files: list[Path]) -> Measure:
 
     def run() -> Run:
         runs = [measure([tool, "--list-elf", "-all", path]) for path in files]
-        return Run(sum(r.work_s for r in runs), max(r.peak_bytes for r in runs))
+        return Run(sum(r.work_s for r in runs), sum(r.cpu_s for r in runs), max(r.peak_bytes for r in runs))
 
     return run
 
@@ -170,49 +259,37 @@ def forget(files: list[Path]) -> str:
     return "POSIX_FADV_DONTNEED for each file before each run"
 
 
-def record_reads(files: list[Path], to: Path, search: Any) -> str:
-    """Write down which pages of which file our reader reads; says how much that is."""
-    from archfit.binary.library import parse_library
-
-    recorded: list[tuple[str, list[tuple[int, int]]]] = []
-    containers = objects = 0
-    for path in files:
-        pages: dict[int, None] = {}
-        descriptor = os.open(path, os.O_RDONLY)
-
-        def read(size: int, offset: int, pages: Any = pages, descriptor: int = descriptor) -> bytes:
-            data = os.pread(descriptor, size, offset)
-            pages.update((n, None) for n in range(offset // _PAGE_BYTES, (offset + len(data) - 1) // _PAGE_BYTES + 1))
-            return data
-
-        library = parse_library(read, str(path), path.stat().st_size, search=search)
-        os.close(descriptor)
-        recorded.append((str(path), [(_PAGE_BYTES, page * _PAGE_BYTES) for page in pages]))
-        containers += sum(c.count for c in library.containers)
-        objects += sum(c.count * len(c.objects) for c in library.containers)
-    to.write_text(json.dumps(recorded))
-    pages_read = sum(len(pages) for _, pages in recorded)
-    return f"{containers:,} containers, {objects:,} code objects on {pages_read:,} pages"
-
-
 # Printing.
 
 
 def print_table(found: dict[str, list[Run]], floor: str, rival: str = "") -> None:
     """A table in Markdown: each row with its ratio to the floor and to the rival."""
-    print("| | time | of the floor | peak memory |" + (" than cuobjdump | its memory |" if rival else ""))
-    print("|---|---|---|---|" + ("---|---|" if rival else ""))
+    print(
+        "| | time | of the floor | processor | of the floor | memory |"
+        + (" cuobjdump takes | its memory |" if rival else "")
+    )
+    print("|---|---|---|---|---|---|" + (rival and "---|---|"))
     for label, runs in found.items():
         times = sorted(r.work_s for r in runs)
-        middle, peak = statistics.median(times), statistics.median(r.peak_bytes for r in runs)
-        # Compared round by round first: both sides of a ratio then saw the same load.
-        ratio = statistics.median(a.work_s / b.work_s for a, b in zip(runs, found[floor], strict=False))
-        line = f"| {label} | {_time(middle)} ({_time(times[0])} to {_time(times[-1])}) | {ratio:,.2f} | {peak / 1e6:,.1f} MB |"
+        cells = [
+            label,
+            f"{_time(statistics.median(times))} ({_time(times[0])} to {_time(times[-1])})",
+            f"{_ratio(runs, found[floor], 'work_s'):,.2f}",
+            _time(statistics.median(r.cpu_s for r in runs)),
+            f"{_ratio(runs, found[floor], 'cpu_s'):,.2f}",
+            f"{statistics.median(r.peak_bytes for r in runs) / 1e6:,.1f} MB",
+        ]
         if rival:
-            faster = statistics.median(r.work_s for r in found[rival]) / middle
-            leaner = statistics.median(r.peak_bytes for r in found[rival]) / peak
-            line += f" {faster:,.1f} times faster | {leaner:,.1f} times less |"
-        print(line, flush=True)
+            cells += [f"{_ratio(found[rival], runs, field):,.0f} times" for field in ("work_s", "peak_bytes")]
+        print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def _ratio(runs: list[Run], others: list[Run], field: str) -> float:
+    """Of turns that go together, if there are as many of both; else of the medians."""
+    ours, theirs = ([getattr(run, field) for run in some] for some in (runs, others))
+    if len(ours) == len(theirs):
+        return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+    return statistics.median(ours) / statistics.median(theirs)
 
 
 def _time(seconds: float) -> str:
@@ -220,48 +297,59 @@ def _time(seconds: float) -> str:
 
 
 def print_environment(root: Path, options: argparse.Namespace) -> None:
-    from archfit.binary.library import read_library
-
-    files = shared_objects(root)
-    with_code = [file for file in files if read_library(file, search=()).containers]
-    size = sum(path.stat().st_size for path in files)
-    print(f"\n## {root.name}: {len(files)} shared objects, {len(with_code)} with GPU code, {size / 1e9:.2f} GB\n")
     with tempfile.TemporaryDirectory(prefix="scan-") as folder:
         lists = Path(folder)
-        (lists / "files.txt").write_text("\n".join(map(str, files)))
         (lists / "root.txt").write_text(str(root))
-        print(f"Headers: {record_reads(files, lists / 'headers.json', ())}.")
-        print(f"All sections: {record_reads(files, lists / 'all.json', 'all')}.")
+        child("record", lists)()
+        files = [Path(line) for line in (lists / "files.txt").read_text().splitlines()]
+        told, with_code = json.loads((lists / "told.json").read_text())
+        size = sum(path.stat().st_size for path in files)
+        print(
+            f"\n{root.name}: {len(files)} shared objects, {size / 1e9:.2f} GB, {len(with_code)} with GPU code: {told}."
+        )
         rows = {
-            "floor, headers": child("floor", lists, "headers.json"),
-            "read, files given": child("headers", lists),
-            "read, with the walk over the folders": child("walk", lists),
-            "floor, all sections": child("floor", lists, "all.json"),
-            "read, all sections searched": child("everything", lists),
+            "floor: each page once": child("floor", lists, "pages.json"),
+            "floor: a page at each place": child("floor", lists, "places.json"),
+            "headers, files given": child("headers", lists),
+            "headers, files given, 8 threads": child("headers in threads", lists),
+            "headers, with the walk over the folders": child("walk", lists),
+            "what the catalog names (as `doctor` does)": child("catalog", lists),
+            "the same, 8 threads": child("catalog in threads", lists),
+            "all sections searched": child("everything", lists),
+            "`archfit --version`, whole process": archfit("--version"),
+            "`archfit scan ENV --json`, whole process": archfit("scan", root, "--json"),
+            '`archfit doctor ENV --gpu "RTX 5090" --json`, whole process': archfit(
+                "doctor", root, "--gpu", "RTX 5090", "--json"
+            ),
         }
-        archfit: list[str | Path] = [sys.executable, "-m", "archfit"]
-        if subprocess.run([*archfit, "scan", "--help"], capture_output=True, check=False).returncode == 0:
-            rows["`archfit scan ENV --json`, whole process"] = lambda: measure([*archfit, "scan", root, "--json"])
         slow: dict[str, Measure] = {}
         if options.cuobjdump:
-            slow[f"`cuobjdump --list-elf -all`, the {len(with_code)} files"] = one_by_one(options.cuobjdump, with_code)
+            given = [Path(path) for path in with_code]
+            slow[f"`cuobjdump --list-elf -all`, the {len(with_code)} files"] = one_by_one(options.cuobjdump, given)
             slow[f"the same, all {len(files)} files"] = one_by_one(options.cuobjdump, files)
         in_turns(rows, 1)  # fills the cache
         found = in_turns(rows, options.runs) | in_turns(slow, options.cuobjdump_runs)
-        print(f"\nWarm, {options.runs} runs, {options.cuobjdump_runs} of cuobjdump:\n")
-        print_table(found, "floor, headers", next(iter(slow), ""))
+        print(f"\nWarm, {options.runs} turns, {options.cuobjdump_runs} of cuobjdump:\n")
+        print_table(found, next(iter(rows)), next(iter(slow), ""))
+        if not options.cold_runs:
+            return
         how = forget(files)
         found = in_turns(rows, options.cold_runs, lambda: forget(files))
-        found |= in_turns(slow, min(1, options.cuobjdump_runs), lambda: forget(files))
-        print(f"\nCold ({how}), {options.cold_runs} runs:\n")
-        print_table(found, "floor, headers", next(iter(slow), ""))
+        found |= in_turns(dict(list(slow.items())[:1]), 1, lambda: forget(files))
+        print(f"\nCold ({how}), {options.cold_runs} turns:\n")
+        print_table(found, next(iter(rows)), next(iter(slow), ""))
+
+
+def archfit(*words: str | Path) -> Measure:
+    return lambda: measure([sys.executable, "-m", "archfit", *words])
 
 
 def print_wheel(wheel: Path, options: argparse.Namespace) -> None:
-    print(f"\n## {wheel.name}: {wheel.stat().st_size / 1e6:,.0f} MB\n")
+    print(f"\n{wheel.name}, {wheel.stat().st_size / 1e6:,.0f} MB:\n")
     rows = {
         "inflate and drop": child("inflate", Path(), str(wheel)),
-        "read as a stream": child("stream", Path(), str(wheel)),
+        "read as a stream, one thread": child("stream", Path(), str(wheel)),
+        "`archfit scan WHEEL --no-cache --json`, whole process": archfit("scan", wheel, "--no-cache", "--json"),
     }
     print_table(in_turns(rows, options.wheel_runs), "inflate and drop")
 

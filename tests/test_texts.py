@@ -14,6 +14,7 @@ import pytest
 
 from archfit.arch import Verdict
 from archfit.audit import RULES
+from archfit.catalog.signatures import load_signatures
 from archfit.checks import CHECKS, PRIMARY_ORDER
 from archfit.errors import ApplyError, ArchfitError
 from archfit.model import Proof, Status, SubjectKind, Text
@@ -111,6 +112,7 @@ FAMILIES = {
         *(f"scan-{verdict.value}" for verdict in Verdict if verdict is not Verdict.NO_GPU_CODE),
         *(f"audit-{rule}" for rule in RULES),
         *(f"audit-rule-{rule}" for rule in RULES),
+        *(f"explain-surer-{kind.area}" for kind in load_signatures().classes.values()),
     },
     "text": {"targets", "targets-sass", "targets-ptx"}
     | {f"build-{confidence}" for confidence in ("measured", "documented", "inferred")}

@@ -10,6 +10,7 @@ time, compared and deleted. For every library:
   ISA version, compressed or not; and `--list-elf` and `--list-ptx` the same numbers for each target.
 * What it does not look into (Windows DLLs; every section but .nv_fatbin and __nv_relfatbin) is carved out and given to it.
 * The eight bytes that every container starts with must occur in the file as often as we count containers.
+* Where the catalog names the sections of a well-known library, no other section holds code.
 * `read_member` of the wheel, which never unpacks, must give what `read_library` of the unpacked file gives.
 
 Where cuobjdump 13.5 refuses a file, 12.4 is asked. Every difference has an explanation below, or the exit code is 4.
@@ -25,7 +26,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -34,10 +34,13 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import tomllib
+
 from archfit.binary.fatbin import CONTAINER_START
 from archfit.binary.library import find_containers, read_library
 from archfit.binary.source import open_file
 from archfit.binary.wheel import list_members, open_wheel, read_member
+from archfit.catalog import load_catalog
 from archfit.errors import FormatError
 from archfit.model import CodeObject, Library
 
@@ -276,7 +279,10 @@ def compare_hidden(path: Path, kind: str, tools: list[Tool], scratch: Path, row:
                 hidden.setdefault(section, []).append(piece)
     if kind == "pe" and hidden:
         explain(row, "DLL")
+    catalogued = load_catalog().sections_of(path.name) if kind == "elf" else None
     for section, pieces in hidden.items():
+        if catalogued is not None and section not in catalogued:
+            row.unexplained.append(f"catalog: {section} holds code and is not among {list(catalogued)}")
         containers = [piece for piece in pieces if not piece.is_cubin]
         if kind != "pe":
             explain(row, f"{section}: {len(pieces):,}")
@@ -408,7 +414,7 @@ def compare_wheel(wanted: dict[str, Any], tools: list[Tool], scratch: Path) -> I
                 shutil.copyfileobj(packed, out, 1 << 20)
             try:
                 library = read_library(path, member.name)
-                compare_stream(read_member(archive, member), library, row)
+                compare_stream(read_member(archive, member)[0], library, row)
                 if library.containers or "members" in wanted:
                     compare_library(path, library, tools, scratch, row)
                     yield row
@@ -424,8 +430,10 @@ def compare_wheel(wanted: dict[str, Any], tools: list[Tool], scratch: Path) -> I
     wheel.unlink()
 
 
-def compare_stream(streamed: Library, library: Library, row: Row) -> None:
+def compare_stream(streamed: Library | None, library: Library, row: Row) -> None:
     """The wheel read as a stream says the same; what it asks the loader for is left out for large files."""
+    if streamed is None:  # a compiler: its targets are read, not its code
+        return
     if not streamed.needed:
         library = replace(library, needed=())
     if streamed != library:

@@ -11,6 +11,11 @@ def main() -> int:
         print(f"archfit {__version__}")
         return 0
     try:
+        if sys.argv[1:2] == ["explain"]:
+            from archfit.quick import explain
+
+            if (code := explain(sys.argv[2:])) is not None:
+                return code
         from archfit.cli import run
 
         return run(sys.argv[1:])

@@ -49,6 +49,13 @@ class Lang(StrEnum):
     ZH = "zh"
 
 
+class Device(StrEnum):
+    """Where kernels run."""
+
+    CUDA = "cuda"
+    CPU = "cpu"
+
+
 class Strategy(StrEnum):
     """How to choose among builds."""
 
@@ -64,7 +71,14 @@ Target = Annotated[
     ),
 ]
 Choice = Annotated[Strategy, Parameter(help="nearest: fewest changes; latest: the newest that fits.")]
-Level = Annotated[str, Parameter(help="How far to go: static (bytes), import (each package in its own child).")]
+Level = Annotated[
+    str | None,
+    Parameter(
+        help="How far to go, each with all before it: static (bytes), import (each package in its own child), kernels "
+        "(operations, their results and speed), train (ten steps of a bird's-eye-view model). Default: kernels where a GPU "
+        "is really here, else import."
+    ),
+]
 
 
 GpuSpecs = Annotated[
@@ -305,7 +319,7 @@ def upgrade(
     pretend: Pretend = HERE,
     plan: Annotated[Path | None, Parameter("--plan", help="Apply the best option of this plan.")] = None,
     strategy: Choice = Strategy.NEAREST,
-    level: Level = "import",
+    level: Level = None,
     allow_broken: Annotated[
         tuple[str, ...], Parameter(help="Go on though this package no longer loads afterwards. Repeatable.")
     ] = (),
@@ -324,8 +338,9 @@ def upgrade(
     session = manner.session()
     with error_door(session):
         manner.check_output(".json")
-        level = _highest(level)
+        wanted = _highest(level)
         diagnosis = diagnose(session, target, pretend.gpu, pretend.driver)
+        height = wanted or api.default_level(diagnosis.environment)
         chosen = (
             api.load_plan(plan, diagnosis.environment)
             if plan
@@ -342,7 +357,7 @@ def upgrade(
         if not (dry_run or yes or _confirmed(session)):
             session.talk.print(session.messages.ui("not-confirmed"))
             return int(ExitCode.INTERRUPTED)
-        receipt = None if dry_run else perform_upgrade(session, prepared, level, _names(allow_broken))
+        receipt = None if dry_run else perform_upgrade(session, prepared, height, _names(allow_broken))
         _answer(
             session,
             manner,
@@ -410,7 +425,12 @@ def verify(
     target: Target = None,
     /,
     *,
-    level: Level = "import",
+    level: Level = None,
+    device: Annotated[
+        Device,
+        Parameter(help="cpu runs the kernel probes on the CPU: that checks the probes, and proves nothing of a GPU."),
+    ] = Device.CUDA,
+    only: Annotated[tuple[str, ...], Parameter(help="Run these probes only: 'kernel:matmul-*'. Repeatable.")] = (),
     pretend: Pretend = HERE,
     manner: Manner = PLAIN,
 ) -> int:
@@ -418,23 +438,27 @@ def verify(
 
     ```
     archfit verify
+    archfit verify .venv --level kernels,train
     archfit verify .venv --level static --gpu 'RTX 5090'
+    archfit verify .venv --only 'extension:*' --only kernel:ptx-jit
+    archfit verify .venv --level kernels --device cpu
     ```
     """
     session = manner.session()
     with error_door(session):
         manner.check_output(".json")
-        level = _highest(level)
+        wanted = _highest(level)
         diagnosis = diagnose(session, target, pretend.gpu, pretend.driver)
+        height = wanted or api.default_level(diagnosis.environment)
         with session.steps() as (on_step, on_probe):
             on_step("prove")
-            proof = api.prove(diagnosis, level, on_probe)
-        code = _verify_code(diagnosis, proof)
+            proof = api.prove(diagnosis, height, on_probe, device=device.value, only=only)
+        code = _verify_code(diagnosis, proof, device)
         status = {ExitCode.OK: "passed", ExitCode.VERIFY_FAILED: "failed"}.get(code, "undecided")
         _answer(
             session,
             manner,
-            show=lambda: session.screen.verification(proof),
+            show=lambda: _say_verified(session, proof, device),
             document=lambda: json_v1.verify_document(proof, diagnosis.environment, status, session.messages),
         )
         return int(code)
@@ -466,6 +490,62 @@ def demo(
     return int(ExitCode.OK)
 
 
+@app.command
+def explain(
+    log: Annotated[
+        Path | None, Parameter(help="A log; - or nothing: what comes in through the pipe or is pasted.")
+    ] = None,
+    target: Target = None,
+    /,
+    *,
+    redact: Annotated[
+        bool | None, Parameter(negative="--no-redact", help="Take out tokens, users, hosts. Default: only in files.")
+    ] = None,
+    manner: Manner = PLAIN,
+) -> int:
+    """Say what a pasted log means: cause, evidence, culprit and fix; root first, consequences after.
+
+    ```
+    archfit explain train.log
+    python train.py 2>&1 | archfit explain -
+    archfit explain train.log .venv
+    ```
+    """
+    from archfit.logs_cli import explain_log
+
+    session = manner.session()
+    with error_door(session):
+        manner.check_output(".json", ".md")
+        return explain_log(session, log, target, manner.output, redact=redact, verbose=manner.verbose)
+
+
+@app.command(name="run")
+def run_(
+    *command: Annotated[str, Parameter(help="The command and its arguments, after --.", allow_leading_hyphen=True)],
+    report: Annotated[Path | None, Parameter(help="Save the explanation to this file: .md or .json.")] = None,
+    redact: Annotated[
+        bool | None, Parameter(negative="--no-redact", help="Take out tokens, users, hosts. Default: only in files.")
+    ] = None,
+    lang: Annotated[Lang | None, Parameter(help="Language of the output; default from the locale.")] = None,
+    no_color: Annotated[bool, Parameter(help="No colour.")] = False,
+) -> int:
+    """Run a command with the terminal untouched; if it dies of a GPU or environment problem, explain it.
+
+    Passes on the command's own exit code.
+
+    ```
+    archfit run -- python train.py
+    archfit run --report why.md -- torchrun --nproc-per-node 8 train.py
+    ```
+    """
+    from archfit.logs_cli import run_and_explain
+
+    session = Manner(lang, no_color=no_color).session()
+    with error_door(session):
+        Manner(output=report).check_output(".json", ".md")
+        return run_and_explain(session, command, report, redact=redact)
+
+
 # --- shared by commands ----------------------------------------------------------------------------------------------
 
 _EXIT_CODES = {Status.OK: ExitCode.OK, Status.PROBLEMS: ExitCode.PROBLEMS, Status.UNDECIDED: ExitCode.UNDECIDED}
@@ -495,10 +575,11 @@ def _answer(
         session.write(manner.output, renderers)
 
 
-def _verify_code(diagnosis: Diagnosis, proof: Verification) -> ExitCode:
+def _verify_code(diagnosis: Diagnosis, proof: Verification, device: Device) -> ExitCode:
     if any(e.status is Proof.FAILED for e in proof.evidence):
         return ExitCode.VERIFY_FAILED
-    decided = proof.passed and diagnosis.status is not Status.UNDECIDED
+    seen = diagnosis.status is not Status.UNDECIDED or device is Device.CPU  # who asks for the CPU may have no GPU
+    decided = proof.passed and proof.reached and seen
     return ExitCode.OK if decided else ExitCode.UNDECIDED
 
 
@@ -506,8 +587,10 @@ def _names(packages: tuple[str, ...]) -> frozenset[str]:
     return frozenset(canonicalize_name(name) for name in packages)
 
 
-def _highest(levels: str) -> str:
-    """The highest of the levels named, ``static,import``: each contains those below it."""
+def _highest(levels: str | None) -> str | None:
+    """The highest of the levels named, ``static,import``: each contains those below it. None where none is named."""
+    if levels is None:
+        return None
     named = [word.strip() for word in levels.split(",")]
     for word in named:
         if word not in api.LEVELS:
@@ -555,6 +638,12 @@ def _platform(text: str | None) -> str | None:
 def _say_dry(session: Session, prepared: api.Prepared) -> None:
     session.screen.out.print(session.messages.ui("upgrade-dry"), style="bold")
     session.screen.commands(prepared.option)
+
+
+def _say_verified(session: Session, proof: Verification, device: Device) -> None:
+    session.screen.verification(proof)
+    if device is Device.CPU:
+        session.screen.out.print(session.messages.ui("on-cpu"), style="yellow")
 
 
 def _say_rolled_back(session: Session, story: History) -> None:

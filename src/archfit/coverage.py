@@ -61,12 +61,14 @@ def judge_library(
     usable = [c for c in library.containers if can_launch(c)]
     if not usable:
         return _NOTHING
-    judged = [(c, judge_container(c, device, toolkit)) for c in usable]
+    judged = [(c, _judge_linked(c, library, device, toolkit)) for c in usable]
     counts = Counter[Verdict]()
     for container, verdict in judged:
         counts[verdict] += container.count
     deciding = judged if dispatched else _required(judged, device)
     verdict = _best(v for _, v in deciding) if dispatched or deciding is judged else _weigh(deciding)
+    if any(c.linked and v is Verdict.JIT for c, v in deciding):
+        deciding = [*deciding, *((c, Verdict.JIT) for c in library.containers if c.relocatable)]
     return Coverage(verdict, dict(counts), _newest_isa(deciding, device) if verdict.runs else None)
 
 
@@ -76,6 +78,17 @@ def judge_container(container: Container, device: ComputeCapability, toolkit: Cu
     A cubin without kernels beside others that have some counts: its source was compiled for that GPU, and means it so.
     """
     return _best(judge_code(o.target, device, toolkit) for o in container.objects if o.target and o.launchable)
+
+
+def _judge_linked(
+    container: Container, library: Library, device: ComputeCapability, toolkit: CudaVersion | None
+) -> Verdict:
+    """The verdict of a container; a linked image may be linked again from its parts, if each of them has code."""
+    verdict = judge_container(container, device, toolkit)
+    if verdict is Verdict.NONE and container.linked:
+        parts = [judge_container(c, device, toolkit) for c in library.containers if c.relocatable]
+        return Verdict.JIT if parts and Verdict.NONE not in parts else Verdict.NONE
+    return verdict
 
 
 def lacking(library: Library, device: ComputeCapability, toolkit: CudaVersion | None = None) -> tuple[Container, ...]:
@@ -93,7 +106,7 @@ def base_targets_of(library: Library) -> tuple[str, ...]:
     sets = Counter[tuple[str, ...]]()
     for container in library.containers:
         if container.registered and can_launch(container):
-            sets[_sorted(o.target for o in container.objects if o.launchable)] += container.count
+            sets[_sorted_targets(container)] += container.count
     return sets.most_common(1)[0][0] if sets else targets_of(library)
 
 
@@ -116,16 +129,43 @@ def _required(judged: list[tuple[Container, Verdict]], device: ComputeCapability
     """The containers that every GPU must find code in.
 
     Left out are containers that the library's own code picks from; those with nothing but `a` or `f` code, kernels for one
-    generation that have a general sibling; and kernels for what only newer GPUs have. If nothing else is there, the library
-    picks from all it has.
+    generation that have a general sibling; and kernels for what only newer GPUs have. Where a library chooses among its units
+    by GPU, those built for what most are built for speak for it. If nothing else is there, it picks from all it has.
     """
-    required = [(c, v) for c, v in judged if c.registered and not _optional(c.objects)]
+    registered = [(c, v) for c, v in judged if c.registered]
+    required = [(c, v) for c, v in registered if not _optional(c.objects)]
     if not required:
         return judged
+    modal = _modal(required)
+    chooses = len(required) < len(registered) or _chooses(required, modal)
+    if chooses and any(v is not Verdict.NONE for c, v in required if _sorted_targets(c) == modal):
+        return [(c, v) for c, v in required if v is not Verdict.NONE]
     served = sum(c.count for c, v in required if v is not Verdict.NONE)
     if 2 * served > sum(c.count for c, _ in required):
         required = [(c, v) for c, v in required if v is not Verdict.NONE or not _for_newer(c.objects, device)]
     return required
+
+
+def _modal(required: list[tuple[Container, Verdict]]) -> tuple[str, ...]:
+    """The targets that most of these containers share; of several such the first in order."""
+    sets = Counter[tuple[str, ...]]()
+    for container, _ in required:
+        sets[_sorted_targets(container)] += container.count
+    return min(sets, key=lambda targets: (-sets[targets], targets))
+
+
+def _chooses(required: list[tuple[Container, Verdict]], modal: tuple[str, ...]) -> bool:
+    """Does the library hold units for different GPUs on purpose, such as the kernels of a linked cuDNN beside its own?
+
+    Units that share no target with each other are for different GPUs; that most others are alike says that it is no accident.
+    """
+    sets = {frozenset(_sorted_targets(c)) for c, _ in required}
+    alike = sum(c.count for c, _ in required if _sorted_targets(c) == modal)
+    return 2 * alike > sum(c.count for c, _ in required) and any(a.isdisjoint(b) for a in sets for b in sets)
+
+
+def _sorted_targets(container: Container) -> tuple[str, ...]:
+    return _sorted(o.target for o in container.objects if o.launchable)
 
 
 def _optional(objects: tuple[CodeObject, ...]) -> bool:
@@ -153,14 +193,8 @@ def _weigh(required: list[tuple[Container, Verdict]]) -> Verdict:
 
 def _newest_isa(judged: list[tuple[Container, Verdict]], device: ComputeCapability) -> str | None:
     """The newest PTX ISA among what the driver would compile; it takes the highest fitting PTX of each container."""
-    isas = [
-        max(
-            (o for o in container.objects if _fits(o, device)),
-            key=lambda o: o.target.capability if o.target else device,
-        ).isa
-        for container, verdict in judged
-        if verdict is Verdict.JIT
-    ]
+    fitting = [[o for o in c.objects if _fits(o, device)] for c, verdict in judged if verdict is Verdict.JIT]
+    isas = [max(found, key=lambda o: o.target.capability if o.target else device).isa for found in fitting if found]
     return max((isa for isa in isas if isa), key=lambda isa: tuple(map(int, isa.split("."))), default=None)
 
 
@@ -196,6 +230,7 @@ def judge_package(
     ]
     if not with_code:
         return PackageCoverage(Verdict.NO_GPU_CODE, (), judged)
+    with_code = [lib for lib in with_code if lib.format != "archive"] or with_code  # nobody loads a static archive
     main = [lib for lib in with_code if _named(lib, loading.main)]
     chosen = [_choose(group, judged) for group in _groups(main or with_code, loading, cuda)]
     required = [lib for lib in chosen if not _excused(lib, loading, judged, device)] or chosen
@@ -237,6 +272,8 @@ def _groups(libraries: Sequence[Library], loading: Loading, cuda: CudaVersion | 
 
 def _family(library: Library, loading: Loading) -> tuple[str, str, str]:
     """The path without what tells variants apart, what tells them apart, and who picks: cuda, gpu or nobody."""
+    if library.format in ("cubin", "ptx", "fatbin"):
+        return "*", library.path, "gpu"  # files of single code objects are there to be picked from
     for pattern, by in loading.picked:
         match = pattern.search(library.path)
         if match:

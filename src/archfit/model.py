@@ -89,17 +89,19 @@ class Container:
     """`count` fatbin containers of one library that hold the same code objects.
 
     `registered` containers are loaded by the CUDA runtime at start; the others are picked by the library's own code.
-    `relocatable` ones are the input of a link that has been done, and are never loaded themselves.
+    A `linked` one is the image that the library's `relocatable` ones were linked to; only where nothing in it fits the GPU
+    does the runtime link those again, from their PTX (seen on a GPU: docs/measurements.md).
     """
 
     objects: tuple[CodeObject, ...]
     registered: bool
     count: int
     section: str = ".nv_fatbin"
+    linked: bool = False
 
     @property
     def relocatable(self) -> bool:
-        """True for the parts of device-linked code; what counts is the linked image in another section."""
+        """True for the parts of device-linked code."""
         return self.section.startswith("__nv_rel")
 
 
@@ -267,7 +269,10 @@ class Interpreter:
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """An installed package: `requires` are its requirement strings, `import_names` its top-level modules."""
+    """An installed package: `requires` are its requirement strings, `import_names` its top-level modules.
+
+    `probes` are its entry points ``archfit.probes``: name and ``module:function``.
+    """
 
     name: str
     version: str
@@ -275,6 +280,7 @@ class Distribution:
     import_names: tuple[str, ...] = ()
     libraries: tuple[Library, ...] = ()
     compilers: tuple[Compiler, ...] = ()
+    probes: tuple[tuple[str, str], ...] = ()
 
     @property
     def torch_extensions(self) -> tuple[Library, ...]:
@@ -283,6 +289,70 @@ class Distribution:
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class GpuState:
+    """What a GPU is doing now: memory in bytes, how busy it is in percent, who is on it.
+
+    `exclusive`: it admits one process; `mig`: it is cut into slices.
+    """
+
+    name: str
+    free_bytes: int
+    total_bytes: int
+    busy_percent: int
+    exclusive: bool
+    mig: bool
+    processes: tuple[str, ...] = ()
+
+
+CacheKind = Literal["torch-extension", "triton", "compute"]
+
+
+@dataclass(frozen=True, slots=True)
+class CacheEntry:
+    """Code that was compiled at run time and kept: by torch, by Triton, or by the driver.
+
+    `library` is what was compiled, where it is a shared object; `targets` are capabilities of other forms. `trouble` says
+    what the entry itself shows: ``locked``, ``other-torch``, ``older``; empty if nothing.
+    """
+
+    kind: CacheKind
+    path: Path
+    size_bytes: int
+    count: int = 1
+    library: Library | None = None
+    targets: tuple[ComputeCapability, ...] = ()
+    trouble: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """A CUDA library in a folder of LD_LIBRARY_PATH that has the name of one in the environment."""
+
+    name: str
+    path: Path
+    version: str
+    own_path: str
+    own_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What lies around an environment and can spoil it.
+
+    `variables` are the ones that CUDA, torch and the loader read; `libcuda` is the driver library that a program would load,
+    with its links followed; `compute_cache` says whether the driver can keep what it compiles: empty, or why not.
+    """
+
+    variables: Mapping[str, str]
+    gpu_states: tuple[GpuState, ...] = ()
+    caches: tuple[CacheEntry, ...] = ()
+    shadows: tuple[Shadow, ...] = ()
+    libcuda: Path | None = None
+    compute_cache: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +373,12 @@ class Environment:
     gpus: Known[tuple[Gpu, ...]] | Unknown
     driver: Known[Driver] | Unknown
     interrupted: str | None = None
+    surroundings: Known[Surroundings] | Unknown = Unknown("not looked at")
+
+    @property
+    def gpu_states(self) -> tuple[GpuState, ...]:
+        """What the GPUs of this machine are doing; empty where that is not known."""
+        return self.surroundings.value.gpu_states if isinstance(self.surroundings, Known) else ()
 
     def distribution(self, name: str) -> Distribution | None:
         """The installed package of this normalised name."""
@@ -507,7 +583,10 @@ class Proof(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One measurement: `seconds` of wall time; `reason` or `finding` says why it ended as it did."""
+    """One measurement: `seconds` of wall time; `reason` or `finding` says why it ended as it did.
+
+    `package` is the distribution that the probe is about, where it is about one.
+    """
 
     probe: str
     status: Proof
@@ -518,6 +597,7 @@ class Evidence:
     seconds: float = 0.0
     reason: Text | None = None
     finding: Finding | None = None
+    package: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -532,6 +612,12 @@ class Verification:
         """True if something was proven and nothing failed."""
         states = {e.status for e in self.evidence}
         return Proof.FAILED not in states and Proof.PASSED in states
+
+    @property
+    def reached(self) -> bool:
+        """True if something was proven at the level that was asked for: kernels that no GPU ran prove nothing."""
+        kinds = {"kernels": ("kernel:",), "train": ("train:",)}.get(self.level, ("",))
+        return any(e.status is Proof.PASSED and e.probe.startswith(kinds) for e in self.evidence)
 
 
 # --- change ----------------------------------------------------------------------------------------------------------
@@ -580,3 +666,71 @@ class History:
         switches = [e for e in self.entries if e["event"] == "done"]
         known = {s.id: s for s in self.states if s.path and not s.live}
         return next((known[e["from"]] for e in reversed(switches) if e["from"] in known), None)
+
+
+# --- logs ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """A line of a log: its number, from 1, and what it says."""
+
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Culprit:
+    """The package and the library that a cause names; empty where nobody can tell."""
+
+    package: str = ""
+    library: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One cause of what a log shows.
+
+    `id` is the class, `confidence` between 0 and 1, `row` the signature that decided, `environment` False where neither GPU nor
+    environment are at fault, `commands` what to run, `findings` what a look at the environment adds.
+    """
+
+    id: str
+    confidence: float
+    evidence: tuple[Quote, ...]
+    culprit: Culprit
+    commands: tuple[str, ...]
+    environment: bool
+    row: str
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LogFacts:
+    """What a log says about its machine; empty where it does not. `cleared` are packages that are not at fault."""
+
+    gpu: str = ""
+    capability: str = ""
+    torch: str = ""
+    cuda: str = ""
+    cleared: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The causes of what a log shows, root first; never empty: what nobody knows is `other` with low confidence.
+
+    `lines_total` counts the lines of the log, `paths` are folders of environments that it names, `joined` is the environment
+    that was looked at beside it.
+    """
+
+    causes: tuple[Cause, ...]
+    facts: LogFacts
+    lines_total: int
+    paths: tuple[str, ...] = ()
+    joined: Path | None = None
+
+    @property
+    def first(self) -> Cause:
+        """The cause to solve first."""
+        return self.causes[0]

@@ -29,6 +29,7 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.text import Text
 
 from archfit.errors import ArchfitError, ExitCode, Interrupted, UsageError
 from archfit.report.messages import Language, Messages, language_of
@@ -83,9 +84,9 @@ class Session:
     @contextmanager
     def reading(self) -> Iterator[Bars]:
         """Bars for bytes that are read side by side: how many, how fast, how much longer."""
-        known: list[ProgressColumn] = [DownloadColumn()]
+        known: list[ProgressColumn] = [_AmountColumn()]
         if self.talk.width >= _WIDE_COLUMNS:
-            known += [TransferSpeedColumn(), TimeRemainingColumn()]
+            known += [_SpeedColumn(), TimeRemainingColumn()]
         columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), *map(_OnceKnown, known))
         with Progress(*columns, console=self.talk, transient=True, disable=not self.talk.is_terminal) as progress:
             yield Bars(progress)
@@ -113,16 +114,16 @@ class Bars:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
 
-    def add(self, name: str) -> Bar:
-        """A bar that runs to and fro until it is known how much there is to read."""
+    def add(self, name: str, *, files: bool) -> Bar:
+        """A bar that runs to and fro until it is known how much there is to read: bytes, or `files`."""
         width = self._progress.console.width
         room = max(8, min(_LABEL_COLUMNS, width - (_BESIDE_WIDE if width >= _WIDE_COLUMNS else _BESIDE_NARROW)))
         label = name if len(name) <= room else "…" + name[1 - room :]
-        return Bar(self._progress, self._progress.add_task(escape(label), total=None))
+        return Bar(self._progress, self._progress.add_task(escape(label), total=None, files=files))
 
 
 class Bar:
-    """One bar; all numbers in bytes."""
+    """One bar; all numbers in bytes or files."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
@@ -150,6 +151,18 @@ class _OnceKnown(ProgressColumn):
 
     def render(self, task: Task) -> RenderableType:
         return self._column(task) if task.total is not None else ""
+
+
+class _AmountColumn(DownloadColumn):
+    def render(self, task: Task) -> Text:
+        if task.fields["files"]:
+            return Text(f"{task.completed:.0f}/{task.total or 0:.0f}", style="progress.download")
+        return super().render(task)
+
+
+class _SpeedColumn(TransferSpeedColumn):
+    def render(self, task: Task) -> Text:
+        return Text("") if task.fields["files"] else super().render(task)
 
 
 _LABEL_COLUMNS, _WIDE_COLUMNS = 32, 80

@@ -23,6 +23,7 @@ from archfit.model import (
     Severity,
     State,
     Status,
+    Surroundings,
     Text,
     Unknown,
 )
@@ -631,7 +632,9 @@ def test_a_crash_is_an_outcome_and_hides_nothing(monkeypatch: pytest.MonkeyPatch
     asking = replace(torch(), requires=("nvidia-cublas-cu12==12.1.3.1",))
     ptxas = Compiler("triton/bin/ptxas", "ptxas", CudaVersion(12, 4), (Target.parse("compute_90"),))
     triton = Distribution("triton", "3.0.0", compilers=(ptxas,))
-    diagnosis = diagnose(world(asking, cublas, triton, on="H200", release="580.65.06"), CATALOG)
+    around = Known(Surroundings({}), "this machine")
+    env = world(asking, cublas, triton, on="H200", release="580.65.06", surroundings=around)
+    diagnosis = diagnose(env, CATALOG)
     crashed = Outcome(name, State.CRASHED, (), Text("crashed", {"cause": "RuntimeError: boom"}))
     assert [o for o in diagnosis.outcomes if o.state is State.CRASHED] == [crashed]
     assert {o.state for o in diagnosis.outcomes if o.check not in (name, "kernel-module")} == {State.PASSED}

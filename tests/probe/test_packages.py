@@ -196,7 +196,7 @@ def test_progress_counts_files(tmp_path: Path) -> None:
         shutil.copyfile(DATA / NO_GPU, tmp_path / name)
     told: list[tuple[int, int]] = []
     observe_packages([tmp_path], lambda done, total: told.append((done, total)))
-    assert told == [(0, 2), (1, 2)]
+    assert told == [(1, 2), (2, 2)]
 
 
 # --- what pip, setuptools and the path leave behind --------------------------------------------------------------------

@@ -43,7 +43,7 @@ def cause(evidence: Evidence) -> str:
 def test_a_package_that_imports(tried: Callable[..., Evidence]) -> None:
     evidence = tried("import time; time.sleep(0.05)")
     assert evidence.seconds >= 0.05
-    assert evidence == Evidence("import:demo", Proof.PASSED, "1.0", "demo", seconds=evidence.seconds)
+    assert evidence == Evidence("import:demo", Proof.PASSED, "1.0", "demo", seconds=evidence.seconds, package="demo")
 
 
 RAISES = {

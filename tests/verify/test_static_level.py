@@ -16,7 +16,7 @@ SAID = Text("plain", {"text": "because"})
 
 
 def test_the_levels_in_order() -> None:
-    assert LEVELS == ("static", "import")
+    assert LEVELS == ("static", "import", "kernels", "train")
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ _HINT = re.compile(r"ptxas|nvrtc|nvJitLink|nvvm|libdevice")
 _TEXT_SECTIONS = frozenset({".rodata", ".data", ".rdata"})
 _TARGET = re.compile(rb"(-arch=)?compute_(\d{2,3}[af]?)\0")
 _OPTION = b"-arch="
-_RELEASE = re.compile(rb"Cuda compilation tools, release (\d+)\.(\d+)")
+_RELEASE = re.compile(rb"Cuda compilation tools, release (\d{1,3})\.(\d{1,3})")
 _PIECE_BYTES, _OVERLAP = 1 << 20, 64
 
 

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import re
 import struct
+from bisect import bisect_left
 from dataclasses import dataclass
 
 from archfit.arch import ComputeCapability, Suffix, Target
+from archfit.binary import elf
 from archfit.binary.elf import parse_ident, parse_sections
-from archfit.binary.source import LARGEST_READ_BYTES, Read, Section, peek, read_exactly
+from archfit.binary.source import LARGEST_FILE_BYTES, LARGEST_READ_BYTES, Read, Section, peek, read_exactly
 from archfit.errors import FormatError
 from archfit.model import CodeObject
+
+CUBIN_START = elf.MAGIC + b"\x02\x01\x01"
+"""How a cubin starts, and other ELF files too: `cubin_size` tells them apart."""
 
 _OSABI_OLD, _OSABI_NEW = 0x33, 0x41
 _NOTE = ".note.nv.tkinfo"
@@ -43,6 +48,9 @@ def parse_cubin(read: Read) -> Cubin:
     """
     ident = parse_ident(read)
     flags = struct.unpack_from("<I", ident, 48)[0]
+    size = cubin_size(read, 0)
+    if size and not peek(read, 1, size - 1):
+        raise FormatError("file-cut", what="cubin", offset=0, expected=size, found=_length(read, size))
     arch = flags & 0xFF if ident[7] == _OSABI_OLD else (flags >> 8) & 0xFF
     if not 10 <= arch < 200:
         raise FormatError("cubin-arch", offset=48, found=hex(flags))
@@ -64,6 +72,21 @@ def parse_cubin(read: Read) -> Cubin:
         kernels,
         (int(release[1]), int(release[2])) if release else None,
     )
+
+
+def cubin_size(read: Read, offset: int) -> int:
+    """Size in bytes of the cubin at `offset`, whose section headers stand at its start or its end. 0 for other ELF files."""
+    ident = peek(read, 64, offset)
+    if len(ident) < 64 or ident[7] not in (_OSABI_OLD, _OSABI_NEW) or elf.machine_of(ident) != elf.MACHINE_CUDA:
+        return 0
+    segments, sections = (int.from_bytes(ident[at : at + 8], "little") for at in (32, 40))
+    sizes = [int.from_bytes(ident[at : at + 2], "little") for at in range(54, 62, 2)]
+    behind_headers = max(segments + sizes[0] * sizes[1], sections + sizes[2] * sizes[3])
+    if sections != len(ident):
+        return behind_headers
+    table = peek(read, sizes[2] * sizes[3], offset + sections)
+    rows = elf.SECTION.iter_unpack(table[: len(table) - len(table) % elf.SECTION.size])
+    return max(behind_headers, max((row[4] + row[5] for row in rows if row[1] != elf.SHT_NOBITS), default=0))
 
 
 def parse_ptx(text: bytes) -> CodeObject:
@@ -100,6 +123,11 @@ def read_ptx(read: Read, size_bytes: int) -> CodeObject:
 def looks_like_ptx(start: bytes) -> bool:
     """Does a file that starts like this hold PTX?"""
     return _PTX_VERSION.search(start) is not None and b"\0" not in start.rstrip(b"\0")
+
+
+def _length(read: Read, below: int) -> int:
+    """How many bytes there are, fewer than `below`."""
+    return bisect_left(range(min(below, LARGEST_FILE_BYTES)), True, key=lambda offset: not peek(read, 1, offset))
 
 
 def _note(read: Read, sections: tuple[Section, ...]) -> bytes:

@@ -6,6 +6,8 @@ Layout: System V ABI, "Object Files"; only 64-bit little-endian files, which is 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from itertools import takewhile
 
 from archfit.binary.source import LARGEST_READ_BYTES, Read, Section, peek, read_exactly, text_at
 from archfit.errors import FormatError
@@ -21,7 +23,7 @@ _SHF_ALLOC, _SHF_EXECINSTR = 2, 4
 _PT_LOAD, _PF_X, _PF_W = 1, 1, 2
 _DT_NULL, _DT_NEEDED = 0, 1
 _SHN_XINDEX, _PN_XNUM = 0xFFFF, 0xFFFF
-_MAX_NAME_BYTES = 256
+_MAX_NAME_BYTES, _NAMES_TOGETHER_BYTES = 256, 1 << 14
 _MAX_SECTIONS = 1 << 17  # a relocatable file has a few for every function; more is no file that a linker made
 
 
@@ -74,37 +76,18 @@ def parse_sections(read: Read) -> tuple[Section, ...]:
     headers = list(SECTION.iter_unpack(read_exactly(read, count * entry_size, table, "section headers")))
     if names_index >= len(headers):
         raise FormatError("elf-names", offset=62, found=names_index, expected=len(headers))
-    names = read_exactly(read, headers[names_index][5], headers[names_index][4], "section names")
-    sections, room = (
-        [],
-        LARGEST_READ_BYTES,
-    )  # many names without an end in one table would be far more text than the table
-    for header in headers:
-        sections.append(_section(header, names))
-        room -= len(sections[-1].name)
+    names = read_exactly(read, headers[names_index][5], headers[names_index][4], "section names") + b"\0"
+    sections, room = [], LARGEST_READ_BYTES  # names without an end in one table would be far more text than the table
+    for name, kind, flags, address, offset, size, link, _, _, _ in headers:
+        text = names[name : names.find(b"\0", name)].decode("utf-8", "replace")
+        room -= len(text)
         if room < 0:
-            raise FormatError(
-                "too-large",
-                what="section names",
-                offset=headers[names_index][4],
-                found=len(names) - room,
-                expected=len(names),
-            )
+            at, length = headers[names_index][4], len(names) - 1
+            raise FormatError("too-large", what="section names", offset=at, found=length - room, expected=length)
+        size = 0 if kind in (SHT_NOBITS, _SHT_NULL) else size
+        loaded, executable = flags & _SHF_ALLOC != 0, flags & _SHF_EXECINSTR != 0
+        sections.append(Section(text, offset, size, address, loaded, executable, kind, link))
     return tuple(sections)
-
-
-def _section(header: tuple[int, ...], names: bytes) -> Section:
-    name, kind, flags, address, offset, size, link = header[:7]
-    return Section(
-        name=text_at(names, name),
-        offset=offset,
-        size=0 if kind in (SHT_NOBITS, _SHT_NULL) else size,
-        address=address,
-        loaded=bool(flags & _SHF_ALLOC),
-        executable=bool(flags & _SHF_EXECINSTR),
-        type=kind,
-        link=link,
-    )
 
 
 def parse_segments(read: Read) -> tuple[Section, ...]:
@@ -137,12 +120,15 @@ def parse_needed(read: Read, sections: tuple[Section, ...]) -> tuple[str, ...]:
     dynamic = next((s for s in sections if s.type == _SHT_DYNAMIC), None)
     if dynamic is None or dynamic.link >= len(sections):
         return ()
-    strings = sections[dynamic.link]
-    found = []
     usable = dynamic.size - dynamic.size % _DYNAMIC.size
-    for tag, value in _DYNAMIC.iter_unpack(read_exactly(read, usable, dynamic.offset, "dynamic section")):
-        if tag == _DT_NULL:
-            break
-        if tag == _DT_NEEDED:
-            found.append(text_at(peek(read, _MAX_NAME_BYTES, strings.offset + value), 0))
-    return tuple(found)
+    rows = _DYNAMIC.iter_unpack(read_exactly(read, usable, dynamic.offset, "dynamic section"))
+    places = [value for tag, value in takewhile(lambda row: row[0] != _DT_NULL, rows) if tag == _DT_NEEDED]
+    return tuple(_texts(read, sections[dynamic.link].offset, places))
+
+
+def _texts(read: Read, table: int, places: list[int]) -> Iterator[str]:
+    """Texts of a table of strings. Linkers put the names of libraries side by side, so that one read has them all."""
+    start, end = min(places, default=0), max(places, default=0) + _MAX_NAME_BYTES
+    together = peek(read, end - start, table + start) if places and end - start <= _NAMES_TOGETHER_BYTES else b""
+    for place in places:
+        yield text_at(together, place - start) if together else text_at(peek(read, _MAX_NAME_BYTES, table + place), 0)

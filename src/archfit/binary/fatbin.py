@@ -8,11 +8,12 @@ by the file format notes of the project on 49,132 containers of released package
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from archfit.arch import ComputeCapability, Suffix, Target
-from archfit.binary.source import Read, peek, read_exactly
+from archfit.binary.source import Read, read_exactly
 from archfit.errors import FormatError
 from archfit.model import CodeKind, CodeObject
 
@@ -20,11 +21,13 @@ CONTAINER_START = bytes.fromhex("50ed55ba01001000")
 """Magic 0xBA55ED50, version 1, header size 16: eight bytes that were never seen as anything else in data sections."""
 
 _CONTAINER_HEADER_BYTES = 16
-HEAD_BYTES = _CONTAINER_HEADER_BYTES + 64
-"""The header of a container and that of its first entry: one read for both."""
-# Of the 64 bytes: kind, version, size of this header, padded size of the payload, minor, major, arch, flags, plain size.
-_ENTRY = struct.Struct("<HHIQ8xHHI8xQ8xQ")
-_ENTRY_BYTES = _ENTRY.size
+# Of the 64 bytes of an entry: kind and version, size of this header, padded size of the payload, what it was made for (minor
+# and major version, arch), flags, plain size. Fields that only matter together are one number: there are 50,000 entries.
+_ENTRY = struct.Struct("<IIQ8xQ8xQ8xQ")
+# The header of a container and that of its first entry: one read for both.
+_HEAD = struct.Struct("<8sQ" + _ENTRY.format[1:])
+_LARGEST_GAP_BYTES = 24  # linkers align containers to 32 bytes at most
+_HEAD_BYTES, _ENTRY_BYTES = _HEAD.size, _ENTRY.size
 _ENTRY_VERSION = 0x0101
 _MAX_ENTRY_HEADER_BYTES = 1 << 24  # a concatenated entry has 64 bytes and more for each of its parts
 _CONCATENATED = 0x100
@@ -41,6 +44,14 @@ _FLAG_LZ4, _FLAG_ZSTD, _FLAGS_COMPRESSED = 0x2000, 0x8000, 0xF000
 _SMALLEST_KERNEL_ABI7, _SMALLEST_KERNEL_ABI8, _SMALLEST_KERNEL_SM100 = 1696, 2856, 4816
 
 Numbers = tuple[int, ...]
+"""The code objects of one container, as numbers of `Codes`."""
+
+Place = tuple[int, int, Numbers]
+"""Where a container begins, the offset behind it, both in bytes, and the numbers of its code objects."""
+
+
+OnDamage = Callable[[FormatError, int], None]
+"""Told what is wrong, and the offset of the container."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +74,13 @@ class Codes:
     def __init__(self) -> None:
         self.objects: list[CodeObject] = []
         self._index: dict[CodeObject, int] = {}
-        self.rows: dict[tuple[int, ...], tuple[int, int, int]] = {}
-        """kind, minor, major, arch, flags -> number if smaller than a kernel can be, number if not, that size in bytes"""
+        self.rows: dict[tuple[int, int, int], tuple[int, int, int]] = {}
+        """kind and version, made for, flags -> number if smaller than a kernel can be, number if not, that size in bytes"""
 
-    def row(self, key: tuple[int, ...]) -> tuple[int, int, int]:
+    def row(self, key: tuple[int, int, int]) -> tuple[int, int, int]:
         """Number the two code objects that entries with these fields can be."""
-        kind, minor, major, arch, flags = key
+        kind, made_for, flags = key[0] & 0xFFFF, key[1], key[2]
+        minor, major, arch = made_for & 0xFFFF, made_for >> 16 & 0xFFFF, made_for >> 32
         full = self.add(_describe(kind, arch, flags, major, minor, has_kernels=True))
         if kind not in (_ELF, _CUBIN):
             self.rows[key] = (full, full, 0)
@@ -78,10 +90,11 @@ class Codes:
         return self.rows[key]
 
     def number(self, fields: tuple[int, ...]) -> int:
-        """The number of the code object that an entry header describes."""
-        key = (fields[0], *fields[4:8])
+        """The number of the code object that the fields of an entry header describe."""
+        kind, _, payload, made_for, flags, plain = fields
+        key = (kind, made_for, flags)
         empty, full, smallest = self.rows.get(key) or self.row(key)
-        return full if (fields[8] or fields[3]) >= smallest else empty
+        return full if (plain or payload) >= smallest else empty
 
     def add(self, code: CodeObject) -> int:
         """The number of this code object."""
@@ -95,55 +108,107 @@ class Codes:
         return tuple(self.objects[number] for number in numbers)
 
 
-def parse_fatbin(read: Read, offset: int, limit: int, codes: Codes, head: bytes = b"") -> tuple[Numbers, int]:
-    """List the code objects of the container at `offset`, as numbers of `codes`.
+def walk_containers(
+    read: Read, start: int, limit: int, codes: Codes, on_damage: OnDamage | None = None
+) -> Generator[Place, None, int]:
+    """Containers that follow each other from `start` on, with a few zeros between them at most; returns where that ends.
 
-    `head` is what stands at `offset`, if it was read already: HEAD_BYTES bytes.
+    `on_damage` is told of what starts like a container and is none, and the walk ends behind that start.
+
+    Raises:
+        FormatError: a version or a length does not fit, or a container passes `limit`; carries the offset.
+    """
+    unpack_head, unpack, known = _HEAD.unpack_from, _ENTRY.unpack, codes.rows.get
+    offset = start
+    try:
+        while offset < limit:
+            head = read(_HEAD_BYTES + _LARGEST_GAP_BYTES, offset)
+            if not head.startswith(CONTAINER_START):
+                gap = _zeros_before_start(head[: min(limit - offset, _LARGEST_GAP_BYTES + len(CONTAINER_START))])
+                if not gap:
+                    break
+                offset, head = offset + gap, head[gap:]
+            if len(head) < _HEAD_BYTES:  # an empty container at the end of a file, or half a one
+                head = read_exactly(read, _CONTAINER_HEADER_BYTES, offset, "fatbin header").ljust(_HEAD_BYTES, b"\0")
+            _, size, kind, header_bytes, payload, made_for, flags, plain = unpack_head(head)
+            position = offset + _CONTAINER_HEADER_BYTES
+            end = position + size
+            if end > limit:
+                raise _too_long(offset, end, limit)
+            numbers: list[int] = []
+            while position < end:  # spelled out because it runs once for each of 50,000 entries
+                behind = position + header_bytes + payload
+                if behind > end or header_bytes < _ENTRY_BYTES:
+                    raise _unfit(read, position, end)
+                if row := known((kind, made_for, flags)):
+                    empty, full, smallest = row
+                    numbers.append(full if (plain or payload) >= smallest else empty)
+                else:
+                    numbers += _first_of_its_kind(read, position, end, codes)
+                position = behind
+                if position < end:
+                    try:
+                        kind, header_bytes, payload, made_for, flags, plain = unpack(read(_ENTRY_BYTES, position))
+                    except struct.error:
+                        raise _unfit(read, position, end) from None
+            yield offset, end, tuple(numbers)
+            offset = end
+    except FormatError as error:
+        if on_damage is None:
+            raise
+        on_damage(error, offset)
+        offset += len(CONTAINER_START)
+    return offset
+
+
+def parse_fatbin(read: Read, offset: int, limit: int, codes: Codes) -> tuple[Numbers, int]:
+    """List the code objects of the container at `offset`, as numbers of `codes`.
 
     Returns the numbers and the offset behind the container (before alignment).
 
     Raises:
         FormatError: magic, version or a length does not fit, or the container passes `limit`; carries the offset.
     """
-    head = head or peek(read, HEAD_BYTES, offset)
-    if len(head) < _CONTAINER_HEADER_BYTES:
-        read_exactly(read, _CONTAINER_HEADER_BYTES, offset, "fatbin header")
-    if not head.startswith(CONTAINER_START):
-        raise FormatError("fatbin-magic", offset=offset, found=head[:8].hex(" "))
-    position = offset + _CONTAINER_HEADER_BYTES
-    end = position + int.from_bytes(head[8:16], "little")
-    if end > limit:
-        raise FormatError("fatbin-length", offset=offset + 8, found=end, expected=limit)
-    numbers: list[int] = []
-    header = head[_CONTAINER_HEADER_BYTES:]
-    unpack, rows = _ENTRY.unpack, codes.rows
-    while position < end:
-        if len(header) != _ENTRY_BYTES:
-            header = read_exactly(read, _ENTRY_BYTES, position, "fatbin entry")
-        kind, version, header_bytes, payload, minor, major, arch, flags, plain = unpack(header)
-        behind = position + header_bytes + payload
-        if version != _ENTRY_VERSION or behind > end or not _ENTRY_BYTES <= header_bytes <= _MAX_ENTRY_HEADER_BYTES:
-            raise _unfit(version, header_bytes, position, behind, end)
-        if kind == _CONCATENATED:
-            extension = read_exactly(read, header_bytes, position, "concatenated fatbin entry")
-            numbers += (codes.number(part) for part in _concatenated(extension, position))
-        else:  # what follows is `codes.number`, spelled out: it runs once for each of 50,000 entries
-            key = (kind, minor, major, arch, flags)
-            empty, full, smallest = rows.get(key) or codes.row(key)
-            numbers.append(full if (plain or payload) >= smallest else empty)
-        position = behind
-        if position < end:
-            header = read(_ENTRY_BYTES, position)
-    return tuple(numbers), end
+    for _, behind, numbers in walk_containers(read, offset, limit, codes):
+        return numbers, behind
+    found = read_exactly(read, _CONTAINER_HEADER_BYTES, offset, "fatbin header")
+    raise FormatError("fatbin-magic", offset=offset, found=found[:8].hex(" "))
 
 
-def _unfit(version: int, header_bytes: int, offset: int, behind: int, end: int) -> FormatError:
-    """Why numbers cannot be those of an entry at `offset`."""
-    if version != _ENTRY_VERSION:
-        return FormatError("fatbin-version", offset=offset + 2, found=version, expected=_ENTRY_VERSION)
+def _first_of_its_kind(read: Read, position: int, end: int, codes: Codes) -> list[int]:
+    """The code objects of an entry whose fields were not met before, or that holds several."""
+    fields = _fields_at(read, position)
+    if fields[0] >> 16 != _ENTRY_VERSION or not _ENTRY_BYTES <= fields[1] <= _MAX_ENTRY_HEADER_BYTES:
+        raise _unfit(read, position, end)
+    if fields[0] & 0xFFFF != _CONCATENATED:
+        return [codes.number(fields)]
+    extension = read_exactly(read, fields[1], position, "concatenated fatbin entry")
+    return [codes.number(part) for part in _concatenated(extension, position)]
+
+
+def _fields_at(read: Read, position: int) -> tuple[int, ...]:
+    return _ENTRY.unpack(read_exactly(read, _ENTRY_BYTES, position, "fatbin entry"))
+
+
+def _unfit(read: Read, position: int, end: int) -> FormatError:
+    """Why there is no entry at `position`."""
+    kind, header_bytes, payload, *_ = _fields_at(read, position)
+    if kind >> 16 != _ENTRY_VERSION:
+        return FormatError("fatbin-version", offset=position + 2, found=kind >> 16, expected=_ENTRY_VERSION)
     if not _ENTRY_BYTES <= header_bytes <= _MAX_ENTRY_HEADER_BYTES:
-        return FormatError("fatbin-entry", offset=offset + 4, found=header_bytes, expected=_ENTRY_BYTES)
-    return FormatError("fatbin-length", offset=offset + 8, found=behind, expected=end)
+        return FormatError("fatbin-entry", offset=position + 4, found=header_bytes, expected=_ENTRY_BYTES)
+    return _too_long(position, position + header_bytes + payload, end)
+
+
+def _too_long(offset: int, end: int, limit: int) -> FormatError:
+    """The size of what is at `offset` stands eight bytes behind it, in containers and entries alike."""
+    return FormatError("fatbin-length", offset=offset + 8, found=end, expected=limit)
+
+
+def _zeros_before_start(head: bytes) -> int:
+    """How many zeros stand before the start of a container; 0 if anything else does."""
+    rest = head.lstrip(b"\0")
+    return len(head) - len(rest) if rest.startswith(CONTAINER_START) else 0
 
 
 def walk_entries(read: Read, offset: int, limit: int) -> Iterator[Entry]:
@@ -157,14 +222,13 @@ def walk_entries(read: Read, offset: int, limit: int) -> Iterator[Entry]:
     position = offset + _CONTAINER_HEADER_BYTES
     end = min(limit, position + int.from_bytes(head[8:16], "little"))
     while position < end:
-        header = read_exactly(read, _ENTRY_BYTES, position, "fatbin entry")
-        fields = _ENTRY.unpack(header)
-        behind = position + fields[2] + fields[3]
-        if fields[1] != _ENTRY_VERSION or behind > end or fields[2] < _ENTRY_BYTES:
-            raise _unfit(fields[1], fields[2], position, behind, end)
-        if fields[0] != _CONCATENATED:
-            packed = int.from_bytes(header[16:20], "little") if fields[7] & _FLAGS_COMPRESSED else 0
-            yield Entry(codes.objects[codes.number(fields)], position + fields[2], fields[3], packed, fields[8])
+        fields = kind, header_bytes, payload, _, flags, plain = _fields_at(read, position)
+        behind = position + header_bytes + payload
+        if kind >> 16 != _ENTRY_VERSION or behind > end or header_bytes < _ENTRY_BYTES:
+            raise _unfit(read, position, end)
+        if kind & 0xFFFF != _CONCATENATED:
+            packed = int.from_bytes(read(4, position + 16), "little") if flags & _FLAGS_COMPRESSED else 0
+            yield Entry(codes.objects[codes.number(fields)], position + header_bytes, payload, packed, plain)
         position = behind
 
 
@@ -192,6 +256,7 @@ def _smallest_kernel(arch: int, abi: int) -> int:
     return _SMALLEST_KERNEL_ABI8 if abi >= 8 else _SMALLEST_KERNEL_ABI7
 
 
+@lru_cache(maxsize=4096)
 def _describe(kind: int, arch: int, flags: int, major: int, minor: int, *, has_kernels: bool) -> CodeObject:
     name = _KINDS.get(kind, "unknown")
     suffix: Suffix = "a" if flags & _FLAG_ARCH_SPECIFIC else "f" if flags & _FLAG_FAMILY else ""

@@ -66,7 +66,8 @@ def payload(read: Read, entry: Entry) -> bytes:
         if entry.code.compression == "zstd":
             import zstandard
 
-            return zstandard.ZstdDecompressor().decompress(data, max_output_size=entry.plain_bytes)
+            if zstandard.frame_content_size(data) in (-1, entry.plain_bytes):  # a frame's own size would lift the limit
+                return zstandard.ZstdDecompressor().decompress(data, max_output_size=entry.plain_bytes)
         if entry.code.compression == "lz4":
             import lz4.block
 
@@ -85,7 +86,7 @@ def readable(mangled: str) -> str:
         return mangled
     position = len(_NESTED.match(mangled)[0])  # type: ignore[index]  # it matches whatever starts with _Z
     parts = []
-    while match := re.compile(r"\d+").match(mangled, position):
+    while match := re.compile(r"\d{1,6}").match(mangled, position):
         start, length = match.end(), int(match[0])
         parts.append(mangled[start : start + length])
         position = start + length

@@ -5,36 +5,39 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
 from archfit.binary import ar, elf, pe
 from archfit.binary.cubin import looks_like_ptx, parse_cubin, read_ptx
-from archfit.binary.fatbin import CONTAINER_START, Codes, Numbers
-from archfit.binary.source import Read, Section, open_file, part_of, peek, read_exactly, reader_of
-from archfit.binary.walk import Place, walk_packed, walk_scattered
+from archfit.binary.fatbin import CONTAINER_START, Codes, Numbers, Place
+from archfit.binary.source import Read, Section, open_file, part_of, read_exactly, reader_of
+from archfit.binary.walk import walk_packed, walk_scattered
 from archfit.errors import FormatError
 from archfit.model import CodeObject, Container, FileFormat, Library, Text
 
 Search = Literal["all"] | Collection[str]
 """Where to look besides the sections that hold nothing else: in all that is loaded, or in sections of these names."""
 
-Part = tuple[str, bool, Iterable[Place]]
-"""The containers of one section; True if the CUDA runtime registers them at start."""
+Role = Literal["registered", "linked", "own"]
+"""Who loads a container: the CUDA runtime at start; the same, as the image that relocatable parts were linked to; or the
+library's own code, or nobody."""
+
+Part = tuple[str, Role, Iterable[Place]]
+"""The containers of one section that have one role."""
 
 # Sections that hold containers and nothing else. Linkers of Windows cut names at eight characters.
 _PACKED = frozenset({".nv_fatbin", ".nv_fatb", "__nv_relfatbin", "__nv_rel"})
 _WRAPPERS = frozenset({".nvFatBinSegment", ".nvFatBi"})
-_WRAPPER, _WRAPPER_MAGIC = struct.Struct("<IIQQ"), 0x466243B1
+_WRAPPER, _WRAPPER_MAGIC, _LINK_VERSION = struct.Struct("<IIQ8x"), 0x466243B1, 2
 
 # Sections that compilers fill and that can hold no code for a GPU.
 _NEVER = (
     ".eh_frame", ".gcc_except_table", ".rela.", ".rel.", ".dyn", ".gnu.", ".hash", ".note", ".interp", ".init", ".fini",
-    ".got", ".plt", ".tm_clone", ".jcr", ".nvFatBi", "__nv_module_id", "__nv_mod", ".reloc", ".pdata", ".rsrc",
-    ".relro_padding",
+    ".got", ".plt", ".tm_clone", ".jcr", ".nvFatBi", "__nv_module_id", "__nv_mod", ".reloc", ".pdata", ".rsrc", ".relro",
 )  # fmt: skip
 _START_BYTES = 4096
+_LARGEST_MEMBER_BYTES = 256 << 20
 
 
 def read_library(path: Path, name: str | None = None, *, search: Search = "all") -> Library:
@@ -64,10 +67,11 @@ def parse_library(read: Read, name: str, size_bytes: int, *, search: Search = "a
         return Reading(name, size_bytes, search).image(read, "pe")
     if pe.is_object(start):
         reading = Reading(name, size_bytes, search)
-        return reading.library(reading.parts(read, pe.parse_object_sections(read)), "pe")
+        sections = _object_sections(read, size_bytes)
+        return reading.library(reading.parts(read, sections), "pe")
     if not start.startswith(elf.MAGIC) and looks_like_ptx(start):
         return _single(name, size_bytes, read_ptx(read, size_bytes), "ptx")
-    if elf.machine_of(elf.parse_ident(read)) == elf.MACHINE_CUDA:
+    if start.startswith(elf.MAGIC) and elf.machine_of(start) == elf.MACHINE_CUDA:
         return _single(name, size_bytes, parse_cubin(read).code, "cubin")
     return Reading(name, size_bytes, search).image(read, "elf")
 
@@ -86,9 +90,9 @@ def find_containers(read: Read, size_bytes: int) -> Iterator[tuple[int, str, boo
         parts = reading.file_parts(read)
     else:
         parts = reading.parts(read, sections_of(read, "pe" if start.startswith(pe.MAGIC) else "elf"))
-    for section, registered, places in parts:
+    for section, role, places in parts:
         for offset, _, numbers in places:
-            yield offset, section, registered, reading.codes.named(numbers)
+            yield offset, section, role != "own", reading.codes.named(numbers)
 
 
 def is_foreign(start: bytes) -> bool:
@@ -119,6 +123,9 @@ class Reading:
     def image(self, read: Read, kind: FileFormat) -> Library:
         """A shared object or a program."""
         sections = sections_of(read, kind)
+        if kind == "pe":  # an ELF file has its section headers at the end, which a cut takes first
+            for section in sections:
+                self._refuse_cut(section)
         needed = pe.parse_needed(read, sections) if kind == "pe" else elf.parse_needed(read, sections)
         return self.library(self.parts(read, sections), kind, needed)
 
@@ -132,19 +139,19 @@ class Reading:
 
     def library(self, parts: Iterable[Part], kind: FileFormat, needed: tuple[str, ...] = ()) -> Library:
         """Equal containers counted, in the order they were found."""
-        counts: dict[tuple[str, bool], Counter[Numbers]] = {}
-        for section, registered, places in parts:
-            counts.setdefault((section, registered), Counter()).update(numbers for _, _, numbers in places)
+        counts: dict[tuple[str, Role], Counter[Numbers]] = {}
+        for section, role, places in parts:
+            counts.setdefault((section, role), Counter()).update([numbers for _, _, numbers in places])
         containers = tuple(
-            Container(self.codes.named(numbers), registered, count, section)
-            for (section, registered), counter in counts.items()
+            Container(self.codes.named(numbers), role != "own", count, section, role == "linked")
+            for (section, role), counter in counts.items()
             for numbers, count in counter.items()
         )
         return Library(self.name, self.size_bytes, needed, containers, kind, self._odd(containers))
 
     def file_parts(self, read: Read) -> Iterator[Part]:
         """A whole file of containers as one part."""
-        yield "file", False, walk_packed(read, 0, self.size_bytes, self.codes)
+        yield "file", "own", walk_packed(read, 0, self.size_bytes, self.codes)
 
     def parts(
         self,
@@ -153,70 +160,74 @@ class Reading:
         packed: Callable[[Section], Iterable[Place]] | None = None,
         scattered: Callable[[Section, int], Iterable[Place]] | None = None,
     ) -> Iterator[Part]:
-        """The containers in these sections: section, does the CUDA runtime register them at start, and their places.
+        """The containers in these sections: section, role, and their places.
 
         `packed` and `scattered` find them; the default is to walk the sections with `read`. The second is told from which
         offset on, so that no byte is searched twice, however often the headers name it.
         """
         packed = packed or (lambda s: walk_packed(read, s.offset, s.end, self.codes))
         scattered = scattered or (lambda s, start: walk_scattered(read, start, s.end, self.codes, self.damaged))
+        searched = self._searched(sections)
+        _refuse_overlaps(_packed(sections), searched)
         yield from self._packed_parts(read, sections, packed)
         seen = 0
-        for section in self._searched(sections):
+        for section in searched:
             places = scattered(section, max(section.offset, seen))
             seen = max(seen, section.end)
-            yield section.name, False, places
+            yield section.name, "own", places
 
     def _packed_parts(
         self, read: Read, sections: tuple[Section, ...], walk: Callable[[Section], Iterable[Place]]
     ) -> Iterator[Part]:
-        packed = [s for s in sections if s.name in _PACKED and s.size]
-        _refuse_overlaps(packed)
-        named = _named_addresses(read, sections)
-        for section in packed:
+        named = _wrappers(read, sections)
+        for section in _packed(sections):
             self._refuse_cut(section)
             if section.name.startswith("__nv"):
-                yield section.name, False, walk(section)
+                yield section.name, "own", walk(section)
                 continue
             places = list(walk(section))
             load = section.address - section.offset
-            registered = [place for place in places if section.address and place[0] + load in named]
-            yield section.name, True, registered or places
-            if registered:
-                yield section.name, False, (place for place in places if place[0] + load not in named)
+            roles: dict[Role, list[Place]] = {"registered": [], "linked": [], "own": []}
+            for place in places:
+                roles[named.get(place[0] + load, "own") if section.address else "own"].append(place)
+            if not roles["registered"] and not roles["linked"]:
+                roles = {"registered": places}  # the wrappers tell nothing
+            yield from ((section.name, role, places) for role, places in roles.items() if places)
 
     def _searched(self, sections: tuple[Section, ...]) -> list[Section]:
         """Sections that may hold containers among other data, in file order."""
+        named = sections if self.search == "all" else [s for s in sections if s.name in self.search]
         worth = [
             s
-            for s in sections
+            for s in named
             if s.size and s.loaded and not s.executable and s.name not in _PACKED and not s.name.startswith(_NEVER)
         ]
-        if self.search != "all":
-            worth = [s for s in worth if s.name in self.search]
         for section in worth:
             self._refuse_cut(section)
         return sorted(worth, key=lambda s: s.offset)
 
     def _refuse_cut(self, section: Section) -> None:
-        if section.end > self.size_bytes:
+        if section.size and section.end > self.size_bytes:
             found = max(0, self.size_bytes - section.offset)
             raise FormatError("file-cut", what=section.name, offset=section.offset, expected=section.size, found=found)
 
     def _members(self, read: Read, *, forward: bool) -> Iterator[Part]:
         for _, start, size in ar.walk_members(read, self.size_bytes):
-            held = reader_of(read_exactly(read, size, start, "archive member")) if forward else None
+            held = read_exactly(read, size, start, "archive member", _LARGEST_MEMBER_BYTES) if forward else None
+            member = part_of(read, start, size) if held is None else reader_of(held)
             try:
-                sections = _member_sections(held or part_of(read, start, size), size)
+                sections = _object_sections(member, size)
             except FormatError as error:
                 raise FormatError(error.key, **{**error.values, "offset": start + offset_of(error)}) from error
-            source = _shifted(held, start) if held else read
-            yield from self.parts(source, tuple(s._replace(offset=start + s.offset) for s in sections))
+            placed = tuple(s._replace(offset=start + s.offset) for s in sections)
+            yield from self.parts(read if held is None else reader_of(held, start), placed)
 
     def _odd(self, containers: tuple[Container, ...]) -> tuple[Text, ...]:
-        unknown = Counter(
-            code.number for c in containers for code in c.objects for _ in range(c.count) if code.kind == "unknown"
-        )
+        unknown: Counter[int] = Counter()
+        for container in containers:
+            for code in container.objects:
+                if code.kind == "unknown":
+                    unknown[code.number] += container.count
         odd = [Text("unknown-kind", {"kind": hex(k), "count": str(n)}) for k, n in sorted(unknown.items())]
         for error in self.damaged[:3]:
             values = {"offset": str(offset_of(error)), "count": str(len(self.damaged))}
@@ -224,8 +235,8 @@ class Reading:
         return tuple(odd)
 
 
-def _member_sections(member: Read, size_bytes: int) -> tuple[Section, ...]:
-    """The sections of one member of an archive: of an object file of either system, none of anything else."""
+def _object_sections(member: Read, size_bytes: int) -> tuple[Section, ...]:
+    """The sections of an object file of either system; none of anything else, such as the tables of an archive."""
     head = member(64, 0)
     if head.startswith(elf.MAGIC) and not is_foreign(head):
         sections = elf.parse_sections(member)
@@ -246,30 +257,35 @@ def offset_of(error: FormatError) -> int:
     return int(str(error.values["offset"]))
 
 
-def _shifted(read: Read, start: int) -> Read:
-    """Read by offsets of the archive from a member that is held."""
-    return lambda size, offset: peek(read, size, offset - start)
+def _packed(sections: tuple[Section, ...]) -> list[Section]:
+    """Those that hold containers and nothing else."""
+    return [s for s in sections if s.name in _PACKED and s.size]
 
 
-def _refuse_overlaps(sections: list[Section]) -> None:
-    ordered = sorted(sections, key=lambda s: s.offset)
-    for before, after in pairwise(ordered):
-        if before.end > after.offset:
-            raise FormatError("sections-overlap", offset=after.offset, found=after.offset, expected=before.end)
+def _refuse_overlaps(packed: list[Section], searched: list[Section]) -> None:
+    """No container is in two sections: raise FormatError where a section of containers shares bytes with another."""
+    end, packed_end = 0, 0
+    ordered = sorted([*((s, True) for s in packed), *((s, False) for s in searched)], key=lambda pair: pair[0].offset)
+    for section, is_packed in ordered:
+        taken = end if is_packed else packed_end
+        if section.offset < taken:
+            raise FormatError("sections-overlap", offset=section.offset, found=section.offset, expected=taken)
+        end = max(end, section.end)
+        packed_end = max(packed_end, section.end) if is_packed else packed_end
 
 
-def _named_addresses(read: Read, sections: tuple[Section, ...]) -> frozenset[int]:
-    """Addresses of the containers that wrappers name: those the CUDA runtime registers at start.
+def _wrappers(read: Read, sections: tuple[Section, ...]) -> dict[int, Role]:
+    """Addresses of the containers that wrappers name, and what the version of the wrapper says of them: the role.
 
     They may tell nothing: there are none, or (in object files) they are not filled in yet. Then all containers count.
     """
-    return frozenset(
-        address
+    return {
+        address: "linked" if version == _LINK_VERSION else "registered"
         for section in sections
         if section.name in _WRAPPERS and section.size
-        for magic, _, address, _ in _WRAPPER.iter_unpack(_whole_wrappers(read, section))
+        for magic, version, address in _WRAPPER.iter_unpack(_whole_wrappers(read, section))
         if magic == _WRAPPER_MAGIC
-    )
+    }
 
 
 def _whole_wrappers(read: Read, section: Section) -> bytes:

@@ -129,7 +129,12 @@ def _name(raw: bytes, read: Read, strings: int) -> str:
     short = text_at(raw, 0)
     digits = short[1:]
     if strings and short.startswith("/") and digits.isascii() and digits.isdigit():
-        return text_at(peek(read, _MAX_NAME_BYTES, strings + int(digits)), 0)
+        text = peek(read, _MAX_NAME_BYTES, strings + int(digits))
+        if b"\0" not in text:
+            raise FormatError(
+                "file-cut", what="section names", offset=strings, expected=int(digits) + 1, found=len(text)
+            )
+        return text_at(text, 0)
     return short
 
 

@@ -48,13 +48,13 @@ class Section(NamedTuple):
         return self.offset + self.size
 
 
-def read_exactly(read: Read, size: int, offset: int, what: str) -> bytes:
-    """Read `size` bytes or raise FormatError("file-cut") that says where the file ends; "too-large" over 64 MB.
+def read_exactly(read: Read, size: int, offset: int, what: str, limit: int = LARGEST_READ_BYTES) -> bytes:
+    """Read `size` bytes or raise FormatError("file-cut") that says where the file ends; "too-large" over `limit` bytes.
 
     A size that the file does not have costs no memory: large ones are read in pieces.
     """
-    if size > LARGEST_READ_BYTES:
-        raise _too_large_or_cut(read, size, offset, what)
+    if size > limit:
+        raise _too_large_or_cut(read, size, offset, what, limit)
     data = peek(read, min(size, _PIECE_BYTES), offset)
     if size > _PIECE_BYTES and len(data) == _PIECE_BYTES:
         pieces = [data]
@@ -68,9 +68,9 @@ def read_exactly(read: Read, size: int, offset: int, what: str) -> bytes:
     return data
 
 
-def _too_large_or_cut(read: Read, size: int, offset: int, what: str) -> FormatError:
+def _too_large_or_cut(read: Read, size: int, offset: int, what: str, limit: int) -> FormatError:
     if peek(read, 1, offset + size - 1):
-        return FormatError("too-large", what=what, offset=offset, found=size, expected=LARGEST_READ_BYTES)
+        return FormatError("too-large", what=what, offset=offset, found=size, expected=limit)
     return FormatError("file-cut", what=what, offset=offset, expected=size, found=len(peek(read, _PIECE_BYTES, offset)))
 
 
@@ -85,9 +85,9 @@ def text_at(data: bytes, offset: int) -> str:
     return data[offset : end if end >= 0 else len(data)].decode("utf-8", "replace")
 
 
-def reader_of(data: bytes) -> Read:
-    """Read from bytes in memory."""
-    return lambda size, offset: data[offset : offset + size]
+def reader_of(data: bytes, start: int = 0) -> Read:
+    """Read from bytes in memory, the first of which is at offset `start`."""
+    return lambda size, offset: data[offset - start : offset - start + size]
 
 
 def part_of(read: Read, start: int, length: int) -> Read:

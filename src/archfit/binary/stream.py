@@ -6,9 +6,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 
 from archfit.binary import ar, elf, pe
+from archfit.binary.fatbin import Place
 from archfit.binary.library import Part, Reading, is_foreign, offset_of, parse_library, sections_of
 from archfit.binary.source import Read, Section, reader_of
-from archfit.binary.walk import OVERLAP, Place, first_code, skip_zeros, walk_packed, walk_scattered
+from archfit.binary.walk import OVERLAP, first_code, skip_zeros, walk_packed, walk_scattered
 from archfit.errors import FormatError
 from archfit.model import FileFormat, Library
 
@@ -42,7 +43,9 @@ def read_stream(reopen: Reopen, name: str, size_bytes: int) -> Library:
     if start.startswith(elf.MAGIC) and elf.machine_of(start) != elf.MACHINE_CUDA:
         return _image(stream, reopen, name, "elf")
     if start.startswith(ar.MAGIC):
-        return Reading(name, size_bytes).archive(stream.read, forward=True)
+        library = Reading(name, size_bytes).archive(stream.read, forward=True)
+        stream.drain()
+        return library
     if size_bytes > _LARGEST_WHOLE_BYTES:
         raise FormatError("stream-too-large", offset=0, size=size_bytes, limit=_LARGEST_WHOLE_BYTES)
     return parse_library(reader_of(_whole(reopen, size_bytes)), name, size_bytes)
@@ -79,6 +82,8 @@ class Stream:
             LookupError: it was not; carries offset and size.
         """
         size = max(0, min(size, self.size_bytes - offset))
+        if size == 0:
+            return b""
         for start, _, data in self._kept:
             if start <= offset and offset + size <= start + len(data):
                 return bytes(data[offset - start : offset - start + size])
@@ -177,25 +182,20 @@ def _keep_headers(stream: Stream, kind: FileFormat) -> None:
     """Where section headers, their names and the wrappers mostly are; the rest is worth a second look."""
     stream.read(_HEAD_BYTES, 0)
     stream.keep(0, _HEAD_BYTES)
-    if kind == "elf":
-        table, size = elf.section_table(stream.kept)  # the names of the sections mostly stand right before it
-        stream.keep(table - _NAMES_BYTES, _NAMES_BYTES + size)
-    parts = _parts_in_head(stream.kept, kind)
-    # Where it begins at offset 0 an executable segment holds constants, too: older linkers make one segment of both.
-    stream.dull = [part for part in parts if part.executable and part.offset]
+    try:
+        if kind == "elf":
+            table, size = elf.section_table(stream.kept)  # the names of the sections mostly stand right before it
+            stream.keep(table - _NAMES_BYTES, _NAMES_BYTES + size)
+        parts = pe.parse_sections(stream.kept) if kind == "pe" else elf.parse_segments(stream.kept)
+    except (LookupError, FormatError):
+        return  # they stand further behind, or are damaged: that is told when the file has passed
+    stream.dull = [part for part in parts if part.executable]
     room = _LARGEST_SEGMENTS_BYTES
     for part in parts:
         wanted = part.name.startswith(".nvFatBi") if kind == "pe" else part.writable
         if wanted and part.size <= room:
             stream.keep(part.offset, part.size)
             room -= part.size
-
-
-def _parts_in_head(read: Read, kind: FileFormat) -> tuple[Section, ...]:
-    try:
-        return pe.parse_sections(read) if kind == "pe" else elf.parse_segments(read)
-    except (LookupError, FormatError):
-        return ()  # they stand further behind, or are damaged: that is told when the file has passed
 
 
 class _SecondLook:
@@ -227,7 +227,7 @@ def _assign(reading: Reading, read: Read, sections: tuple[Section, ...], places:
             if place[1] > section.end or skip_zeros(read, position, place[0]) < place[0]:
                 break
             yield place
-            position = place[1] + -(place[1] - section.offset) % 8
+            position = place[1]
         yield from walk_packed(read, position, section.end, reading.codes)
 
     def scattered(section: Section, start: int) -> Iterable[Place]:

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 
-from archfit.binary import elf
-from archfit.binary.cubin import parse_cubin
-from archfit.binary.fatbin import CONTAINER_START, HEAD_BYTES, Codes, Numbers, parse_fatbin
+from archfit.binary.cubin import CUBIN_START, cubin_size, parse_cubin
+from archfit.binary.fatbin import CONTAINER_START, Codes, Place, parse_fatbin, walk_containers
 from archfit.binary.search import find
-from archfit.binary.source import LARGEST_READ_BYTES, Read, peek, read_exactly, reader_of
+from archfit.binary.source import LARGEST_READ_BYTES, Read, read_exactly, reader_of
 from archfit.errors import FormatError
-
-Place = tuple[int, int, Numbers]
-"""Where a container begins, the offset behind it, both in bytes, and the numbers of its code objects."""
 
 FindCode = Callable[[int, int], tuple[int, bool]]
 """``find_code(position, end)``: offset of the next container or cubin, or `end`; True for a cubin."""
 
-# The start of a cubin that stands by itself: ELF, 64 bit, of NVIDIA's two ABIs.
-_CUBIN_START = b"\x7fELF\x02\x01\x01"
-_CUBIN_ABIS = (0x33, 0x41)
-_IDENT_BYTES = 64
 _LARGEST_SEARCH_BYTES = 1 << 20
-_NEAR_BYTES = 256
 _MOST_DAMAGED = 16  # in honest files there is none; each one may cost a walk to the end of the file
+_NEAR_BYTES = 256
 
 
 def walk_packed(read: Read, start: int, end: int, codes: Codes) -> Iterator[Place]:
@@ -34,13 +27,10 @@ def walk_packed(read: Read, start: int, end: int, codes: Codes) -> Iterator[Plac
     """
     position = start
     while position < end:
-        head = read(HEAD_BYTES, position)
-        if not head.startswith(CONTAINER_START) and (filled := skip_zeros(read, position, end)) != position:
-            position = filled
-            continue
-        numbers, behind = parse_fatbin(read, position, end, codes, head)
-        yield position, behind, numbers
-        position = behind + -(behind - start) % 8
+        stopped = yield from walk_containers(read, position, end, codes)
+        position = skip_zeros(read, stopped, end)
+        if position == stopped < end:
+            parse_fatbin(read, position, end, codes)  # says what is wrong
 
 
 def walk_scattered(
@@ -59,30 +49,13 @@ def walk_scattered(
     Raises:
         FormatError: the file ends before `end`, or too much starts like a container and is none.
     """
+    find_code = find_code or partial(_find_code, read)
     position = start
     while position < end:
-        near = read(_NEAR_BYTES, position)  # the next one mostly stands where the last one ended, or a little behind
-        place, is_cubin = first_code(near)
-        if place < 0:
-            skipped = position + max(1, len(near) - OVERLAP)
-            place, is_cubin = find_code(skipped, end) if find_code else _find_code(read, skipped, end)
-            near = b""
-        else:
-            near, place = near[place:], position + place
-        if place >= end:
-            return
+        stopped = yield from walk_containers(read, position, end, codes, partial(_note, damaged))
+        position, is_cubin = find_code(stopped, end)
         if is_cubin:
-            position = yield from _walk_cubin(read, place, end, codes, damaged)
-            continue
-        try:
-            head = near[:HEAD_BYTES] if len(near) >= HEAD_BYTES else b""
-            numbers, behind = parse_fatbin(read, place, end, codes, head)
-        except FormatError as error:
-            _note(damaged, error, place)
-            position = place + len(CONTAINER_START)
-            continue
-        yield place, behind, numbers
-        position = behind
+            position = yield from _walk_cubin(read, position, end, codes, damaged)
 
 
 def _note(damaged: list[FormatError], error: FormatError, offset: int) -> None:
@@ -96,32 +69,17 @@ def _walk_cubin(
     read: Read, offset: int, end: int, codes: Codes, damaged: list[FormatError]
 ) -> Generator[Place, None, int]:
     """The cubin at `offset`, if there is one; returns where to go on."""
-    size = _cubin_size(read, offset)
+    size = cubin_size(read, offset)
     if not 0 < size <= min(end - offset, LARGEST_READ_BYTES):
-        return offset + len(_CUBIN_START)
+        return offset + len(CUBIN_START)
     try:
         data = read_exactly(read, size, offset, "cubin")
         code = parse_cubin(reader_of(data)).code
     except FormatError as error:
         _note(damaged, error, offset)
-        return offset + len(_CUBIN_START)
+        return offset + len(CUBIN_START)
     yield offset, offset + size, (codes.add(code),)
     return offset + size
-
-
-def _cubin_size(read: Read, offset: int) -> int:
-    """Size in bytes of the cubin at `offset`, 0 for other ELF files: section headers stand at its start or its end."""
-    ident = read(_IDENT_BYTES, offset)
-    if len(ident) < _IDENT_BYTES or ident[7] not in _CUBIN_ABIS or elf.machine_of(ident) != elf.MACHINE_CUDA:
-        return 0
-    segments, sections = (int.from_bytes(ident[at : at + 8], "little") for at in (32, 40))
-    sizes = [int.from_bytes(ident[at : at + 2], "little") for at in range(54, 62, 2)]
-    behind_headers = max(segments + sizes[0] * sizes[1], sections + sizes[2] * sizes[3])
-    if sections != _IDENT_BYTES:
-        return behind_headers
-    table = peek(read, sizes[2] * sizes[3], offset + sections)
-    rows = elf.SECTION.iter_unpack(table[: len(table) - len(table) % elf.SECTION.size])
-    return max(behind_headers, max((row[4] + row[5] for row in rows if row[1] != elf.SHT_NOBITS), default=0))
 
 
 def skip_zeros(read: Read, position: int, end: int) -> int:
@@ -139,7 +97,7 @@ def skip_zeros(read: Read, position: int, end: int) -> int:
 
 def _find_code(read: Read, position: int, end: int) -> tuple[int, bool]:
     """Offset of the next container or cubin, or `end`; True for a cubin. The search starts small: most are near."""
-    size = 16 * _NEAR_BYTES
+    size = 4096
     while position < end:
         chunk = read_exactly(read, min(size, end - position), position, "section")
         place, is_cubin = first_code(chunk)
@@ -158,7 +116,7 @@ OVERLAP = len(CONTAINER_START) - 1
 
 def first_code(data: bytes, start: int = 0) -> tuple[int, bool]:
     """Offset of the first container or cubin in `data` at or behind `start`, or -1; True for a cubin."""
-    container, cubin = find(data, CONTAINER_START, start), find(data, _CUBIN_START, start)
+    container, cubin = find(data, CONTAINER_START, start), find(data, CUBIN_START, start)
     if cubin >= 0 and not 0 <= container < cubin:
         return cubin, True
     return container, False

@@ -104,7 +104,7 @@ def list_members(archive: Archive) -> tuple[Member, ...]:
     members = tuple(
         Member(r.filename, r.header_offset, r.compress_size, r.file_size, r.compress_type, r.flag_bits, r.CRC)
         for r in rows
-        if not r.is_dir()
+        if not r.filename.endswith("/")
     )
     packed = sum(member.packed_bytes for member in members)
     if packed > archive.size_bytes:
@@ -187,7 +187,7 @@ def _inflate(pieces: Iterable[bytes], member: Member) -> Iterator[bytes]:
                 return
         while piece := machine.flush(_OUTPUT_BYTES):
             yield piece
-    except IsalError as error:  # type: ignore[misc]  # the stub takes the class for an instance
+    except (IsalError, EOFError, ValueError) as error:  # type: ignore[misc]  # the stub takes the class for an instance
         raise FormatError("zip-damaged", offset=member.offset, cause=str(error)) from error
     if not machine.eof:
         raise FormatError("zip-damaged", offset=member.offset, cause="ends early")

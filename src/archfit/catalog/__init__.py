@@ -13,13 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache, cached_property, lru_cache
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from archfit.arch import ComputeCapability, CudaVersion, Target, Verdict, judge_code
 from archfit.coverage import Loading
 from archfit.errors import UsageError
 from archfit.model import DriverRelease, Gpu
+
+_FOLDER = Path(__file__).parent  # importlib.resources would cost a tenth of the start-up
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,7 +360,7 @@ def _targets(sass: list[str] | tuple[()], ptx: list[str] | tuple[()]) -> tuple[T
 
 @cache
 def _load_json(name: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads(resources.files(__package__).joinpath(name).read_text("utf-8"))
+    loaded: dict[str, Any] = json.loads((_FOLDER / name).read_text("utf-8"))
     return loaded
 
 
@@ -368,5 +370,5 @@ def _named(library_name: str, patterns: Sequence[str]) -> bool:
 
 @lru_cache(maxsize=1)
 def _load_libraries() -> dict[str, Any]:
-    text = resources.files(__package__).joinpath("libraries.toml").read_text("utf-8")
+    text = (_FOLDER / "libraries.toml").read_text("utf-8")
     return tomllib.loads(text)

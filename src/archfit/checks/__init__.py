@@ -12,6 +12,7 @@ from archfit.catalog import Catalog
 from archfit.checks.driver import check_driver_for_build, check_driver_for_gpu, check_kernel_module
 from archfit.checks.machine import check_files, check_gpu, check_interpreter, check_transaction
 from archfit.checks.packages import check_compilers, check_extensions, check_family, check_vendor_libraries
+from archfit.checks.surroundings import check_caches, check_gpu_use, check_loader
 from archfit.checks.torch import check_torch, check_torch_arch
 from archfit.model import Diagnosis, Environment, Finding, Outcome, Severity, State, Status, Text
 
@@ -31,6 +32,9 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("compilers", check_compilers),
     ("family", check_family),
     ("files", check_files),
+    ("loader", check_loader),
+    ("gpu-use", check_gpu_use),
+    ("caches", check_caches),
 )
 
 PRIMARY_ORDER = (
@@ -38,6 +42,7 @@ PRIMARY_ORDER = (
     "driver-dropped-gpu",
     "driver-too-old",
     "open-kernel-module-required",
+    "forward-compat",
     "torch-missing",
     "cpu-only-build",
     "other-vendor-build",
@@ -45,6 +50,8 @@ PRIMARY_ORDER = (
     "arch-dropped-torch",
     "torch-family-mismatch",
     "ptx-toolchain",
+    "ptx-jit-disabled",
+    "ptx-jit-forced",
     "arch-missing-framework",
     "arch-missing-extension",
 )

@@ -7,9 +7,10 @@ import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from archfit.arch import ComputeCapability, CudaVersion
-from archfit.model import Driver, DriverRelease, Gpu, Known, Unknown
+from archfit.model import Driver, DriverRelease, Gpu, GpuState, Known, Unknown
 
 _PROC = Path("/proc/driver/nvidia/version")
 _SMI_QUERY = ("nvidia-smi", "--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader")
@@ -65,6 +66,45 @@ def query_nvml() -> Machine | str:
         with suppress(pynvml.NVMLError):
             pynvml.nvmlShutdown()
     return Machine(Known(gpus, "nvml"), Known(Driver(release, cuda, None, "nvml"), "nvml"))
+
+
+def query_states() -> tuple[GpuState, ...]:
+    """What each GPU is doing, by NVML; empty where it cannot be asked."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return ()
+    try:
+        return tuple(_state(pynvml, pynvml.nvmlDeviceGetHandleByIndex(i)) for i in range(pynvml.nvmlDeviceGetCount()))
+    except pynvml.NVMLError:
+        return ()
+    finally:
+        with suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
+
+
+def _state(nvml: Any, handle: Any) -> GpuState:
+    """One GPU; what its driver does not tell (a laptop, a virtual machine) counts as nothing unusual."""
+    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+    busy, exclusive, mig, processes = 0, False, False, []
+    with suppress(nvml.NVMLError):
+        busy = int(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+    with suppress(nvml.NVMLError):
+        exclusive = nvml.nvmlDeviceGetComputeMode(handle) == nvml.NVML_COMPUTEMODE_EXCLUSIVE_PROCESS
+    with suppress(nvml.NVMLError):
+        mig = bool(nvml.nvmlDeviceGetMigMode(handle)[0])
+    with suppress(nvml.NVMLError):
+        processes = [_process(p.pid) for p in nvml.nvmlDeviceGetComputeRunningProcesses(handle)]
+    name = str(nvml.nvmlDeviceGetName(handle))
+    return GpuState(name, int(memory.free), int(memory.total), busy, exclusive, mig, tuple(processes))
+
+
+def _process(pid: int) -> str:
+    with suppress(OSError):
+        return f"{Path(f'/proc/{pid}/comm').read_text('utf-8', 'replace').strip()} ({pid})"
+    return str(pid)
 
 
 def query_smi() -> Machine | str:

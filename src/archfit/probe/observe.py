@@ -15,8 +15,9 @@ from archfit.child import run_child
 from archfit.errors import UsageError
 from archfit.model import Driver, DriverRelease, Environment, Gpu, Interpreter, Known, Unknown
 from archfit.probe.choose import Choice, choose_target
-from archfit.probe.gpus import query_machine
+from archfit.probe.gpus import query_machine, query_states
 from archfit.probe.packages import Installed, Progress, observe_packages
+from archfit.probe.surroundings import observe_surroundings
 
 _DESCRIBE_SECONDS = 30.0
 _OLDEST_BRANCH = 300  # drivers of the GPUs in the catalog begin at 346
@@ -48,7 +49,7 @@ def observe(wish: Wish, catalog: Catalog, progress: Progress | None = None) -> E
     real = machine.gpus
     if isinstance(real, Known):
         real = Known(tuple(_with_row(gpu, catalog) for gpu in real.value), real.source)
-    return Environment(
+    env = Environment(
         root=choice.root,
         python=choice.python,
         chosen=choice.reason,
@@ -59,6 +60,8 @@ def observe(wish: Wish, catalog: Catalog, progress: Progress | None = None) -> E
         gpus=Known(gpus, "--gpu") if gpus else real,
         driver=Known(driver, "--driver") if driver else _complete(machine.driver, catalog),
     )
+    states = query_states() if isinstance(machine.gpus, Known) else ()
+    return replace(env, surroundings=Known(observe_surroundings(env, os.environ, states), "this machine"))
 
 
 def observe_code(

@@ -16,7 +16,8 @@ from urllib.parse import unquote, urlsplit
 from packaging.utils import canonicalize_name
 
 from archfit.binary.compilers import compiler_kind, read_compiler
-from archfit.binary.library import read_library
+from archfit.binary.library import Search
+from archfit.binary.many import Wanted, read_libraries
 from archfit.catalog import load_catalog
 from archfit.errors import FormatError
 from archfit.model import Compiler, Distribution, Library, Text
@@ -45,6 +46,7 @@ class _Found:
     import_names: tuple[str, ...]
     libraries: list[Library] = field(default_factory=list)
     compilers: list[Compiler] = field(default_factory=list)
+    probes: tuple[tuple[str, str], ...] = ()
 
 
 def observe_packages(site_dirs: Sequence[Path], progress: Progress | None = None, *, deep: bool = False) -> Installed:
@@ -71,7 +73,7 @@ def observe_packages(site_dirs: Sequence[Path], progress: Progress | None = None
     files += _conda_libraries(site_dirs)
     unreadable += _read_all(files, found, progress, deep=deep)
     rows = (
-        Distribution(f.name, f.version, f.requires, f.import_names, tuple(f.libraries), tuple(f.compilers))
+        Distribution(f.name, f.version, f.requires, f.import_names, tuple(f.libraries), tuple(f.compilers), f.probes)
         for f in found.values()
     )
     return Installed(tuple(sorted(rows, key=lambda d: d.name)), tuple(dict(unreadable).items()))
@@ -98,7 +100,16 @@ def _read_metadata(site: Path, found: dict[str, _Found]) -> tuple[dict[str, str]
             source = place if place in links else _editable_folder(metadata.read_text("direct_url.json"))
             developed += [(source, name)] if source else []
             found[name] = _Found(name, metadata.version, tuple(metadata.requires or ()), _import_names(metadata, paths))
+            found[name].probes = _probes(metadata)
     return owners, developed
+
+
+def _probes(metadata: Metadata) -> tuple[tuple[str, str], ...]:
+    """The probes that a project brings for ``archfit verify``: its entry points of the group ``archfit.probes``."""
+    if "[archfit.probes]" not in (metadata.read_text("entry_points.txt") or ""):
+        return ()
+    points = metadata.entry_points.select(group="archfit.probes")
+    return tuple(sorted((point.name, f"{point.module}:{point.attr}") for point in points))
 
 
 def _editable_folder(direct_url: str | None) -> Path | None:
@@ -171,28 +182,48 @@ def _conda_libraries(site_dirs: Sequence[Path]) -> list[tuple[str, Path, str]]:
 def _read_all(
     files: list[tuple[str, Path, str]], found: dict[str, _Found], progress: Progress | None, *, deep: bool
 ) -> list[tuple[str, Text]]:
-    unreadable: list[tuple[str, Text]] = []
-    seen: set[tuple[int, int]] = set()
-    for index, (name, path, owner) in enumerate(files):
-        if progress:
-            progress(index, len(files))
+    """Read libraries side by side, then compilers; what cannot be read is returned with the reason."""
+    files, unreadable = _whole_files(files)
+    libraries = [file for file in files if _SHARED_OBJECT.search(file[0])]
+    compilers = [file for file in files if compiler_kind(file[0])]
+    answers = read_libraries([Wanted(path, name, _search(path, deep=deep)) for name, path, _ in libraries], progress)
+    for (name, _, owner), answer in zip(libraries, answers, strict=True):
+        if isinstance(answer, Library):
+            _owner(found, owner).libraries.append(answer)
+        else:
+            unreadable.append((name, Text.why(answer)))
+    for name, path, owner in compilers:
         try:
-            status = path.stat()
-            if not stat.S_ISREG(status.st_mode):
-                unreadable.append((name, Text("missing")))
-                continue
-            if (status.st_dev, status.st_ino) in seen:
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            _read(path, name, found.setdefault(owner, _Found(owner, "", (), ())), deep=deep)
+            _owner(found, owner).compilers.append(read_compiler(path, name))
         except (FormatError, OSError) as error:
             unreadable.append((name, Text.why(error)))
     return unreadable
 
 
-def _read(path: Path, name: str, owner: _Found, *, deep: bool) -> None:
-    if compiler_kind(name):
-        owner.compilers.append(read_compiler(path, name))
-    if _SHARED_OBJECT.search(name):
-        sections = None if deep else load_catalog().sections_of(path.name)
-        owner.libraries.append(read_library(path, name, search="all" if sections is None else sections))
+def _whole_files(
+    files: list[tuple[str, Path, str]],
+) -> tuple[list[tuple[str, Path, str]], list[tuple[str, Text]]]:
+    """Each file under the first of its names; and what is no file, or may not be looked at."""
+    whole: dict[tuple[int, int], tuple[str, Path, str]] = {}
+    unreadable: list[tuple[str, Text]] = []
+    for file in files:
+        name, path, _ = file
+        try:
+            status = path.stat()
+        except OSError as error:
+            unreadable.append((name, Text.why(error)))
+            continue
+        if stat.S_ISREG(status.st_mode):
+            whole.setdefault((status.st_dev, status.st_ino), file)
+        else:
+            unreadable.append((name, Text("missing")))
+    return list(whole.values()), unreadable
+
+
+def _search(path: Path, *, deep: bool) -> Search:
+    sections = None if deep else load_catalog().sections_of(path.name)
+    return "all" if sections is None else sections
+
+
+def _owner(found: dict[str, _Found], name: str) -> _Found:
+    return found.setdefault(name, _Found(name, "", (), ()))

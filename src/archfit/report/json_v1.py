@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from archfit.model import (
+    Cause,
     Diagnosis,
     Environment,
     Evidence,
+    Explanation,
     Finding,
     Gpu,
     History,
@@ -136,6 +138,40 @@ def history_document(history: History) -> Document:
     }
 
 
+def explain_document(explanation: Explanation, messages: Messages) -> Document:
+    """``archfit.explain/1``; causes best first, ids from ``catalog/signatures.toml``."""
+    facts = explanation.facts
+    return {
+        "schema": "archfit.explain/1",
+        "target": str(explanation.joined) if explanation.joined else None,
+        "lines": explanation.lines_total,
+        "facts": {
+            "gpu": facts.gpu or None,
+            "compute_capability": facts.capability or None,
+            "torch": facts.torch or None,
+            "cuda": facts.cuda or None,
+        },
+        "cleared": list(facts.cleared),
+        "causes": [_cause(c, messages) for c in explanation.causes],
+    }
+
+
+def _cause(cause: Cause, messages: Messages) -> Document:
+    return {
+        "id": cause.id,
+        "confidence": cause.confidence,
+        "environment": cause.environment,
+        "title": messages.cause(cause.id, "title"),
+        "detail": messages.cause(cause.id, "means"),
+        "evidence": [{"line": q.line, "text": q.text} for q in cause.evidence],
+        "culprit": {"package": cause.culprit.package or None, "library": cause.culprit.library or None},
+        "fix": messages.runnable("\n".join(cause.commands)) or messages.cause(cause.id, "fix"),
+        "advice": messages.cause(cause.id, "fix"),
+        "signature": cause.row or None,
+        "findings": [_finding(f, messages) for f in cause.findings],
+    }
+
+
 def _environment(env: Environment) -> Document:
     python = env.interpreter.value if isinstance(env.interpreter, Known) else None
     torch = env.distribution("torch")
@@ -232,4 +268,5 @@ def _evidence(evidence: Evidence, messages: Messages) -> Document:
         "device": evidence.device or None,
         "seconds": evidence.seconds,
         "reason": messages.because(evidence) or None,
+        "package": evidence.package or None,
     }

@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
-from importlib import resources
+from pathlib import Path
 from typing import Any, Literal
 
 from archfit.errors import ArchfitError, FormatError
@@ -23,7 +23,8 @@ def language_of(environ: Mapping[str, str]) -> Language:
     return "en"
 
 
-_COMMAND = re.compile(r"\barchfit (?=(?:doctor|scan|audit|plan|upgrade|rollback|history|verify|demo)\b)")
+_COMMANDS = "doctor|scan|audit|plan|upgrade|rollback|history|verify|demo|explain|run"
+_COMMAND = re.compile(rf"\barchfit (?=(?:{_COMMANDS})\b)")
 
 
 class Messages:
@@ -86,6 +87,10 @@ class Messages:
         """A rule of an audit that is not met."""
         return self._fill(self._table["ui"][f"audit-{rule}"], self.values(values))
 
+    def cause(self, cause: str, part: str) -> str:
+        """What a log shows, by its class: `part` is title, means or fix."""
+        return self.runnable(str(self._table["cause"][cause][part]))
+
     def error(self, error: ArchfitError) -> str:
         """What went wrong, in one sentence."""
         table = "text" if isinstance(error, FormatError) else "error"
@@ -100,4 +105,4 @@ class Messages:
 
 @lru_cache(maxsize=2)
 def _load(language: Language) -> dict[str, Any]:
-    return tomllib.loads(resources.files(__package__).joinpath(f"{language}.toml").read_text("utf-8"))
+    return tomllib.loads(Path(__file__).with_name(f"{language}.toml").read_text("utf-8"))

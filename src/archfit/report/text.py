@@ -309,11 +309,17 @@ class Screen:
         for _ in range(2):
             grid.add_column(no_wrap=True)
         grid.add_column(overflow="fold")
-        for evidence in verification.evidence:
+        for group in _alike(verification.evidence):
+            evidence = group[0]
             if only_failures and evidence.status is not Proof.FAILED:
                 continue
             kind = {Proof.PASSED: "good", Proof.FAILED: "bad", Proof.SKIPPED: "none"}[evidence.status]
-            grid.add_row(self.mark(kind), evidence.probe, self._evidence_text(evidence))
+            name = (
+                evidence.probe
+                if len(group) == 1
+                else self.messages.ui("and-more", name=evidence.probe, count=len(group) - 1)
+            )
+            grid.add_row(self.mark(kind), name, self._evidence_text(evidence))
         self.out.print(grid)
         counts = [sum(e.status is proof for e in verification.evidence) for proof in Proof]
         key = "verify-passed" if verification.passed else "verify-failed" if counts[1] else "verify-nothing"
@@ -323,10 +329,19 @@ class Screen:
 
     def _evidence_text(self, evidence: Evidence) -> Styled:
         because = self.messages.because(evidence)
-        parts = [because or evidence.measured]
+        parts = [because or self._measured(evidence)]
         if evidence.seconds:
             parts.append(f"{evidence.seconds:.1f} s")
         return Styled("  ".join(parts), style="dim")
+
+    def _measured(self, evidence: Evidence) -> str:
+        """What was measured, and against what."""
+        if evidence.probe.startswith("health:"):
+            return self.messages.ui("measured-speed", measured=evidence.measured, expected=evidence.expected)
+        if evidence.tolerance:
+            allowed = evidence.tolerance.partition(" (")[0]
+            return self.messages.ui("measured-error", measured=evidence.measured, tolerance=allowed)
+        return evidence.measured
 
     def error(self, error: ArchfitError) -> None:
         """One sentence and what to try, on the talking side."""
@@ -341,6 +356,19 @@ class Screen:
         for column in columns:
             table.add_column(self.messages.ui(column), overflow="fold")
         return table
+
+
+def _alike(evidence: Sequence[Evidence]) -> list[list[Evidence]]:
+    """Neighbours of one kind that were not judged for one and the same reason share a line."""
+    groups: list[list[Evidence]] = []
+    for one in evidence:
+        same = groups and one.status is Proof.SKIPPED and one.reason and _line_of(groups[-1][0]) == _line_of(one)
+        groups[-1].append(one) if same else groups.append([one])
+    return groups
+
+
+def _line_of(evidence: Evidence) -> tuple[object, ...]:
+    return evidence.probe.partition(":")[0], evidence.status, evidence.reason
 
 
 def _local(time: str) -> str:

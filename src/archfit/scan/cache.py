@@ -89,7 +89,8 @@ def _distribution(row: dict[str, Any]) -> Distribution:
 
 def _library(row: dict[str, Any]) -> Library:
     containers = tuple(
-        Container(tuple(map(_code, c["objects"])), c["registered"], c["count"], c["section"]) for c in row["containers"]
+        Container(tuple(map(_code, c["objects"])), c["registered"], c["count"], c["section"], c["linked"])
+        for c in row["containers"]
     )
     odd = tuple(Text(text["key"], text["values"]) for text in row["odd"])
     return Library(row["path"], row["size_bytes"], tuple(row["needed"]), containers, row["format"], odd)

@@ -100,15 +100,20 @@ class VerificationRefused(ApplyError):
     """The changed clone did not pass; carries the evidence."""
 
     def __init__(self, proof: Verification) -> None:
-        probes = [e.probe for e in proof.evidence if e.status == "failed"]
-        broken = dict.fromkeys(
-            name for kind, _, name in (p.partition(":") for p in probes) if kind in ("import", "load")
-        )
+        failed = [e for e in proof.evidence if e.status == "failed"]
+        probes = [e.probe for e in failed]
+        broken = dict.fromkeys(name for e in failed if (name := e.package or _package_of(e.probe)))
         values = {"failed": ", ".join(probes) or "nothing could be proven"}
         if broken:
             values["options"] = " ".join(f"--allow-broken {name}" for name in broken)
         super().__init__("not-verified-packages" if broken else "not-verified", **values)
         self.proof = proof
+
+
+def _package_of(probe: str) -> str:
+    """Demo of import:demo; empty where a probe is not about a package."""
+    kind, _, name = probe.partition(":")
+    return name if kind in ("import", "load") else ""
 
 
 def roll_back(root: Path, state: int | None) -> History:

@@ -1,5 +1,9 @@
-"""Measured proof that an environment can compute, in levels: static (bytes), then import (each package in its own child)."""
+"""Measured proof that an environment can compute, in levels, each a superset of the one before.
 
-from archfit.verify.levels import LEVELS, verify
+static (bytes), import (each package in its own child), kernels (operations with right results at the right speed), train
+(the training workload).
+"""
 
-__all__ = ["LEVELS", "verify"]
+from archfit.verify.levels import LEVELS, default_level, verify
+
+__all__ = ["LEVELS", "default_level", "verify"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 from archfit.child import run_child
@@ -22,8 +24,12 @@ from archfit.model import (
     Unknown,
     Verification,
 )
+from archfit.verify.judge import judge
+from archfit.verify.kernels import OnProbe, Place, Work, chosen, prove_kernels, rows_for, run_fresh, seen_devices
+from archfit.verify.lanes import lanes, side_by_side
+from archfit.verify.train import prove_training
 
-LEVELS = ("static", "import")
+LEVELS = ("static", "import", "kernels", "train")
 _IMPORT_SECONDS = 300.0
 _NOT_THE_PACKAGE = frozenset({"test", "tests", "docs", "examples", "benchmarks", "scripts", "tools"})
 
@@ -41,9 +47,6 @@ _MUST_BE_SOLVED = frozenset(
 
 _DECIDED = (State.PASSED, State.FOUND)
 
-OnProbe = Callable[[str, int, int], None]
-"""Told the probe that begins, how many are done, and how many there are."""
-
 
 def verify(
     diagnosis: Diagnosis,
@@ -52,19 +55,35 @@ def verify(
     before: Diagnosis | None = None,
     to_rebuild: frozenset[str] = frozenset(),
     allowed: frozenset[str] = frozenset(),
+    device: str = "cuda",
+    only: tuple[str, ...] = (),
     on_probe: OnProbe | None = None,
 ) -> Verification:
-    """Collect evidence up to `level` for the diagnosed environment.
+    """Collect evidence up to `level` for the diagnosed environment, kernels and training on `device`: cuda or cpu.
+
+    With `only`, patterns such as ``kernel:matmul-*``, no other probes are run; what the bytes say is told all the same.
 
     With `before`, the diagnosis of the environment that this one is to replace, a failure that was there before is noted
     and does not count, unless it is what the change was made for; nor does that of a package in `to_rebuild`, which the plan
     said will have to be compiled again, or in `allowed`, which the person said may break.
     """
     evidence = list(_static(diagnosis, before))
-    if level == "import":
-        asked = _Asked(diagnosis.environment, before.environment if before else None, to_rebuild, allowed)
-        evidence += _children(asked, on_probe)
+    asked = _Asked(diagnosis.environment, before.environment if before else None, to_rebuild, allowed, only)
+    height = LEVELS.index(level)
+    imports = _children(asked, on_probe) if height >= LEVELS.index("import") else []
+    if height < LEVELS.index("kernels"):
+        evidence += [e for done in side_by_side(lambda work: work(), imports, lanes()) for e in done]
+    else:
+        found = prove_kernels(asked.env, device, on_probe, only, imports)
+        evidence += [*found[: len(imports)], *(_excused(asked, e, device) for e in found[len(imports) :])]
+    if height >= LEVELS.index("train") and chosen("train:run", only):
+        evidence += prove_training(asked.env, device, on_probe)
     return Verification(level, tuple(evidence))
+
+
+def default_level(env: Environment) -> str:
+    """As far as this machine allows: kernels where a GPU is really here, else import."""
+    return "kernels" if seen_devices(env) else "import"
 
 
 def _static(diagnosis: Diagnosis, before: Diagnosis | None) -> Iterator[Evidence]:
@@ -101,18 +120,22 @@ class _Asked:
     before: Environment | None
     to_rebuild: frozenset[str]
     allowed: frozenset[str]
+    only: tuple[str, ...] = ()
 
 
-def _children(asked: _Asked, on_probe: OnProbe | None) -> list[Evidence]:
-    """One child per package to import, and one per package whose libraries torch must be able to load."""
+def _children(asked: _Asked, on_probe: OnProbe | None) -> list[Work]:
+    """Work for one child per package to import, and one per package whose libraries torch must be able to load."""
     packages = [(d, _IMPORT) for d in asked.env.distributions if import_names(d)]
     packages += [(d, _LOAD) for d in asked.env.distributions if d.name != "torch" and d.torch_extensions]
-    evidence = []
-    for index, (distribution, kind) in enumerate(packages):
+    packages = [(d, kind) for d, kind in packages if chosen(f"{kind.name}:{d.name}", asked.only)]
+    counter = count()
+
+    def work(distribution: Distribution, kind: _Kind) -> Sequence[Evidence]:
         if on_probe:
-            on_probe(distribution.name, index, len(packages))
-        evidence.append(_probe(asked, distribution, kind))
-    return evidence
+            on_probe(distribution.name, next(counter), len(packages))
+        return (_probe(asked, distribution, kind),)
+
+    return [partial(work, distribution, kind) for distribution, kind in packages]
 
 
 def import_names(distribution: Distribution) -> tuple[str, ...]:
@@ -147,7 +170,12 @@ _LOAD = _Kind(
 
 def _probe(asked: _Asked, distribution: Distribution, kind: _Kind) -> Evidence:
     error, seconds = _try(asked.env, distribution, kind)
-    tried = Evidence(f"{kind.name}:{distribution.name}", Proof.SKIPPED, expected=", ".join(kind.names(distribution)))
+    tried = Evidence(
+        f"{kind.name}:{distribution.name}",
+        Proof.SKIPPED,
+        expected=", ".join(kind.names(distribution)),
+        package=distribution.name,
+    )
     if error is None:
         return replace(tried, status=Proof.PASSED, measured=distribution.version, seconds=seconds)
     if excuse := _excuse(asked, distribution, kind, error):
@@ -166,6 +194,35 @@ def _excuse(asked: _Asked, distribution: Distribution, kind: _Kind, error: str) 
     if asked.before and was_there and _try(asked.before, was_there, kind)[0] is not None:
         return Text("failed-before", {"id": kind.name, "subject": f"{distribution.name}: {error}"})
     return None
+
+
+# Words of a GPU that finds no code for itself: what an upgrade is made to solve, so it never excuses itself.
+_NO_CODE = ("no kernel image", "invalid device function", "no binary for gpu")
+
+
+def _excused(asked: _Asked, evidence: Evidence, device: str) -> Evidence:
+    """The evidence of a probe that failed, not counted where the change is not to blame."""
+    if evidence.status is not Proof.FAILED or asked.before is None or evidence.probe == "kernel:device":
+        return evidence
+    cause = evidence.reason or Text("probe-proved-nothing")
+    told: dict[str, str | Text] = {"package": evidence.package, "cause": cause}
+    if evidence.package in asked.to_rebuild:
+        return replace(evidence, status=Proof.SKIPPED, reason=Text("to-rebuild", told))
+    if evidence.package in asked.allowed:
+        return replace(evidence, status=Proof.SKIPPED, reason=Text("allowed-broken", told))
+    if any(word in str(cause).lower() for word in _NO_CODE) or not _failed_before(asked.before, evidence, device):
+        return evidence
+    return replace(
+        evidence, status=Proof.SKIPPED, reason=Text("failed-before", {"id": evidence.probe, "subject": cause})
+    )
+
+
+def _failed_before(before: Environment, evidence: Evidence, device: str) -> bool:
+    """Does the environment that is to be replaced fail the same probe?"""
+    name, _, where = evidence.probe.partition("@")
+    row = next((row for row, _ in rows_for(before) if row.id == name), None)
+    place = Place(where or ("cuda:0" if device == "cuda" else "cpu"), evidence.device, "", 0)
+    return row is not None and judge(row, run_fresh(before, row, place), evidence.device).status is Proof.FAILED
 
 
 def _try(env: Environment, distribution: Distribution, kind: _Kind) -> tuple[str | None, float]:

@@ -1,0 +1,122 @@
+"""A configuration is a plain Python file of values; options of the command line change values that are there.
+
+`_base_ = "./other.py"` starts from another file. The files are readable by mmengine's Config, too.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import runpy
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+Config = dict[str, Any]
+PACKAGE = Path(__file__).resolve().parent
+
+
+class UsageError(Exception):
+    """What was asked for cannot be done; the message is one sentence with a next step."""
+
+
+def load_config(path: str, options: Iterable[str] = ()) -> Config:
+    """Read a configuration and apply `a.b=c` options.
+
+    Raises:
+        UsageError: the file cannot be read, a key is unknown, or a value has another type than before.
+    """
+    config = _read(find_config(path))
+    for option in options:
+        _apply(config, option)
+    return config
+
+
+def find_config(path: str) -> Path:
+    """The file as named; else the one of that name in the repository, or in the installed package."""
+    places = [Path(path), PACKAGE.parents[1] / path, PACKAGE / path]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        known = ", ".join(
+            sorted({f"configs/baseline/{p.name}" for d in (PACKAGE.parents[1], PACKAGE) for p in _shipped(d)})
+        )
+        raise UsageError(f"there is no configuration {path}; known: {known}")
+    return found
+
+
+def _shipped(root: Path) -> Iterator[Path]:
+    return (root / "configs" / "baseline").glob("*.py")
+
+
+def _read(path: Path) -> Config:
+    try:
+        values = runpy.run_path(str(path))
+    except Exception as exc:
+        raise UsageError(f"cannot read configuration {path}: {type(exc).__name__}: {exc}") from exc
+    own = {
+        k: v for k, v in values.items() if not k.startswith("_") and not isinstance(v, ModuleType) and not callable(v)
+    }
+    base = values.get("_base_")
+    return _merge(_read(path.parent / base), own) if base else own
+
+
+def _merge(base: Config, changes: Config) -> Config:
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = _merge(base[key], value) if both else value
+    return merged
+
+
+def _apply(config: Config, option: str) -> None:
+    name, equals, text = option.partition("=")
+    if not equals:
+        raise UsageError(f"--cfg-options wants KEY=VALUE, not {option!r}; for example total_iters=10")
+    *parents, last = name.split(".")
+    place: Any = config
+    for depth, key in enumerate(parents):
+        place = place.get(key) if isinstance(place, dict) else None
+        if not isinstance(place, dict):
+            raise UsageError(f"unknown key {'.'.join(parents[: depth + 1])!r} in {option!r}; known: {_known(config)}")
+    if last not in place:
+        raise UsageError(f"unknown key {name!r}; known: {_known(config)}")
+    place[last] = _checked(name, place[last], _value(text))
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return {"true": True, "false": False, "none": None}.get(text.lower(), text)
+
+
+def _checked(name: str, old: Any, new: Any) -> Any:
+    """A value of the type it replaces; where there was none, anything goes."""
+    if old is None or new is None or type(old) is type(new):
+        return new
+    if isinstance(old, float) and isinstance(new, int) and not isinstance(new, bool):
+        return float(new)
+    if isinstance(old, (tuple, list)) and isinstance(new, (tuple, list)):
+        return type(old)(new)
+    raise UsageError(f"{name} is {old!r}, so it wants a value of type {type(old).__name__}, not {new!r}")
+
+
+def _known(config: Config, prefix: str = "") -> str:
+    return ", ".join(sorted(_names(config, prefix)))
+
+
+def _names(config: Config, prefix: str) -> Iterator[str]:
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from _names(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key
+
+
+def plain(config: Config) -> Config:
+    """A copy of lists, numbers and strings only, for JSON and checkpoints."""
+    return {
+        k: plain(v) if isinstance(v, dict) else list(v) if isinstance(v, tuple) else v
+        for k, v in copy.copy(config).items()
+    }

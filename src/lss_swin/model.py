@@ -1,0 +1,225 @@
+"""Lift, splat, shoot: camera images to a map of vehicles.
+
+Letters: B batch, N cameras, H W feature map (stride 16), D depth bins, C channels, X Y grid cells.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lss_swin.config import Config, UsageError
+from lss_swin.ops.splat import splat
+from lss_swin.swin import Norm, Swin, convert
+
+STRIDE = 16
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_FIRST_BIAS = -2.0  # vehicles fill about 3 % of the cells
+
+
+def conv(inputs: int, outputs: int, kernel: int, norm: str, stride: int = 1) -> nn.Sequential:
+    """Convolution, normalisation, ReLU."""
+    layer = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+    return nn.Sequential(layer, normalisation(outputs, norm), nn.ReLU(inplace=True))
+
+
+def normalisation(channels: int, kind: str) -> nn.Module:
+    """Batch normalisation, or group normalisation with up to 8 groups."""
+    if kind == "batch":
+        return nn.BatchNorm2d(channels)
+    if kind == "group":
+        return nn.GroupNorm(min(8, channels), channels)
+    raise UsageError(f"model.norm {kind!r} is not known; known: batch, group")
+
+
+class Upsample(nn.Module):
+    """Bilinear upsampling as two small matrix products: PyTorch's own adds its gradients with atomics, in any order."""
+
+    def __init__(self, height: int, width: int, scale: int) -> None:
+        super().__init__()
+        self.register_buffer("rows", _interpolation(height, scale), persistent=False)
+        self.register_buffer("columns", _interpolation(width, scale), persistent=False)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        B, C, H, W = x_BCHW.shape
+        x = x_BCHW.permute(0, 2, 3, 1).reshape(B, H, W * C)  # no copy: the memory is channels last
+        x = torch.matmul(self.rows.to(x.dtype), x).reshape(-1, W, C)  # (B·H', W, C)
+        x = torch.matmul(self.columns.to(x.dtype), x)  # (B·H', W', C)
+        return x.reshape(B, self.rows.shape[0], self.columns.shape[0], C).permute(0, 3, 1, 2)
+
+
+def _interpolation(length: int, scale: int) -> Tensor:
+    """(length · scale, length) weights: what PyTorch does to an identity."""
+    eye = torch.eye(length)[None]
+    return F.interpolate(eye, size=length * scale, mode="linear", align_corners=False)[0].T.contiguous()
+
+
+class Neck(nn.Module):
+    """Swin's maps of stride 32 and 16 to one of stride 16."""
+
+    def __init__(self, dim: int, outputs: int, size: tuple[int, int], norm: str) -> None:
+        super().__init__()
+        self.norm16, self.norm32 = Norm(4 * dim), Norm(8 * dim)
+        self.up = Upsample(size[0] // 32, size[1] // 32, 2)
+        self.convs = nn.Sequential(conv(12 * dim, outputs, 3, norm), conv(outputs, outputs, 3, norm))
+
+    def forward(self, s16_BHWC: Tensor, s32_BHWC: Tensor) -> Tensor:
+        coarse = self.up(self.norm32(s32_BHWC).permute(0, 3, 1, 2))
+        return self.convs(torch.cat([coarse, self.norm16(s16_BHWC).permute(0, 3, 1, 2)], 1))
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions beside a shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, norm: str) -> None:
+        super().__init__()
+        second = nn.Sequential(nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), normalisation(outputs, norm))
+        self.body = nn.Sequential(conv(inputs, outputs, 3, norm, stride), *second)
+        same = inputs == outputs and stride == 1
+        shortcut = (nn.Conv2d(inputs, outputs, 1, stride, bias=False), normalisation(outputs, norm))
+        self.shortcut = nn.Identity() if same else nn.Sequential(*shortcut)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.body(x) + self.shortcut(x))
+
+
+class BevEncoder(nn.Module):
+    """LSS's ResNet-18 of three stages with one skip, back to the full grid."""
+
+    def __init__(self, inputs: int, grid: tuple[int, int], widths: tuple[int, int, int], norm: str) -> None:
+        super().__init__()
+        a, b, c = widths
+        self.stem = conv(inputs, a, 7, norm, stride=2)
+        self.fine = nn.Sequential(Residual(a, a, 1, norm), Residual(a, a, 1, norm))
+        self.middle = nn.Sequential(Residual(a, b, 2, norm), Residual(b, b, 1, norm))
+        self.coarse = nn.Sequential(Residual(b, c, 2, norm), Residual(c, c, 1, norm))
+        half = [(n + 1) // 2 for n in grid]
+        self.up4 = Upsample((half[0] + 3) // 4, (half[1] + 3) // 4, 4)
+        self.join = nn.Sequential(conv(a + c, c, 3, norm), conv(c, c, 3, norm))
+        self.up2 = Upsample(half[0], half[1], 2)
+        self.head = nn.Sequential(conv(c, b, 3, norm), nn.Conv2d(b, 1, 1))
+        nn.init.constant_(self.head[-1].bias, _FIRST_BIAS)
+
+    def forward(self, bev_BCXY: Tensor) -> Tensor:
+        fine = self.fine(self.stem(bev_BCXY))
+        coarse = self.up4(self.coarse(self.middle(fine)))[:, :, : fine.shape[2], : fine.shape[3]]
+        full = self.up2(self.join(torch.cat([coarse, fine], 1)))[:, :, : bev_BCXY.shape[2], : bev_BCXY.shape[3]]
+        return self.head(full)
+
+
+class Lss(nn.Module):
+    """Images and matrices in, logits of "a vehicle is here" out."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.size = tuple(config["image_size"])
+        self.grid = {axis: tuple(config["grid"][axis]) for axis in "xyz"}
+        self.cells = (axis_cells("x", self.grid["x"]), axis_cells("y", self.grid["y"]))
+        if self.size[0] % 32 or self.size[1] % 32:
+            raise UsageError(f"image_size {self.size}: rows and columns must be multiples of 32")
+        model = config["model"]
+        near, far, step = config["depth"]
+        self.register_buffer("bins", torch.arange(near + step / 2, far, step), persistent=False)  # centres, metres
+        self.swin = Swin(**model["swin"])
+        self.neck = Neck(model["swin"]["dim"], model["neck"], self.size, model["norm"])
+        self.lift = nn.Conv2d(model["neck"], len(self.bins) + model["channels"], 1)
+        self.bev = BevEncoder(model["channels"], self.cells, tuple(model["bev"]), model["norm"])
+        self.register_buffer("mean", torch.tensor(_MEAN).reshape(3, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(_STD).reshape(3, 1, 1) * 255, persistent=False)
+
+    def forward(self, images_BNHW3: Tensor, source_from_input_BN33: Tensor, pixel_to_ego_BN44: Tensor) -> Tensor:
+        """Logits (B, 1, X, Y).
+
+        Args:
+            images_BNHW3: uint8, as decoded, of any size.
+            source_from_input_BN33: for each pixel of the network's input, where it lies in the decoded image.
+            pixel_to_ego_BN44: see `geometry.pixel_to_ego`; pixels of the network's input.
+        """
+        B = images_BNHW3.shape[0]
+        with torch.autocast(images_BNHW3.device.type, enabled=False):
+            images = self.warp(images_BNHW3.flatten(0, 1), source_from_input_BN33.flatten(0, 1))
+            map_size = (self.size[0] // STRIDE, self.size[1] // STRIDE)
+            cells = find_cells(pixel_to_ego_BN44, self.bins, map_size, self.grid)
+        maps = self.swin(images.contiguous(memory_format=torch.channels_last))
+        x = self.lift(self.neck(maps[2], maps[3])).permute(0, 2, 3, 1)  # (B·N, H, W, D + C), no copy
+        depth, feature = x.split([len(self.bins), x.shape[-1] - len(self.bins)], -1)
+        depth = depth.float().softmax(-1)
+        X, Y = self.cells
+        bev = splat(depth, feature, cells, B * X * Y).reshape(B, X, Y, -1).permute(0, 3, 1, 2)  # channels last
+        return self.bev(bev).float()
+
+    def warp(self, images: Tensor, source_from_input: Tensor) -> Tensor:
+        """Resize, crop, flip and rotate in one sampling step, and normalise; (B·N, h, w, 3) uint8 -> (B·N, 3, H, W)."""
+        H, W = self.size
+        y, x = torch.meshgrid(*(torch.arange(n, device=images.device) + 0.5 for n in (H, W)), indexing="ij")
+        target = torch.stack([x, y, torch.ones_like(x)], -1).reshape(-1, 3)
+        source = torch.matmul(target, source_from_input[:, :2].transpose(1, 2)).reshape(-1, H, W, 2)
+        where = torch.stack([source[..., 0] / images.shape[2], source[..., 1] / images.shape[1]], -1) * 2 - 1
+        pixels = F.grid_sample(images.permute(0, 3, 1, 2).float(), where, padding_mode="zeros", align_corners=False)
+        return (pixels - self.mean) / self.std
+
+
+def find_cells(pixel_to_ego: Tensor, bins: Tensor, map_size: tuple[int, int], grid: dict[str, Any]) -> Tensor:
+    """Cell of each frustum point, (B, N, H, W, D) int32 over the whole batch; -1 outside the grid or not a number.
+
+    Args:
+        pixel_to_ego: (B, N, 4, 4), see `geometry.pixel_to_ego`.
+        bins: (D,) metres.
+        map_size: H, W of the feature map; its patches have STRIDE pixels.
+        grid: x, y, z as in the configuration.
+    """
+    H, W = map_size
+    v = (torch.arange(H, device=bins.device) + 0.5)[:, None, None] * STRIDE * bins  # (H, 1, D): centre of each patch
+    u = (torch.arange(W, device=bins.device) + 0.5)[None, :, None] * STRIDE * bins  # (1, W, D)
+    m = pixel_to_ego[:, :, :3, None, None, None]  # (B, N, 3, 1, 1, 1, 4)
+    ego = m[..., 0] * u + m[..., 1] * v + m[..., 2] * bins + m[..., 3]  # (B, N, 3, H, W, D)
+    (x0, x1, dx), (y0, y1, dy), (z0, z1) = grid["x"], grid["y"], grid["z"]
+    x, y, z = ego[:, :, 0], ego[:, :, 1], ego[:, :, 2]
+    inside = (x >= x0) & (x < x1) & (y >= y0) & (y < y1) & (z >= z0) & (z < z1)
+    X, Y = axis_cells("x", grid["x"]), axis_cells("y", grid["y"])
+    row = torch.floor((x - x0) / dx).clamp(0, X - 1)
+    column = torch.floor((y - y0) / dy).clamp(0, Y - 1)
+    sample = torch.arange(len(m), device=bins.device, dtype=torch.int32).reshape(-1, 1, 1, 1, 1) * (X * Y)
+    return torch.where(inside, sample + (row * Y + column).nan_to_num().int(), -1)
+
+
+def axis_cells(name: str, axis: tuple[float, float, float]) -> int:
+    """Number of cells of an axis (from, to, cell)."""
+    count = (axis[1] - axis[0]) / axis[2]
+    if count < 1 or abs(count - round(count)) > 1e-6:
+        raise UsageError(f"grid.{name} {axis} is not a whole number of cells")
+    return round(count)
+
+
+def parameter_groups(model: nn.Module, optimizer: dict[str, Any]) -> list[dict[str, Any]]:
+    """Weights decay, vectors and position tables do not; the backbone may learn more slowly."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        decays = parameter.ndim > 1 and not name.endswith("bias_table")
+        groups.setdefault((decays, name.startswith("swin.")), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "weight_decay": optimizer["weight_decay"] if decays else 0.0,
+            "scale": optimizer["backbone"] if backbone else 1.0,
+        }
+        for (decays, backbone), parameters in groups.items()
+    ]
+
+
+def load_pretrained(model: Lss, path: str) -> None:
+    """Put public Swin weights into the backbone.
+
+    Raises:
+        UsageError: the file cannot be read, or does not fit this backbone.
+    """
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+        weights = convert(stored.get("model", stored), model.swin.layers[0].blocks[0].attn.window)
+        model.swin.load_state_dict(weights)
+    except Exception as exc:  # a file from anywhere: absent, damaged, of another model
+        first = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
+        raise UsageError(f"cannot use {path} as pretrained Swin weights: {first}") from exc

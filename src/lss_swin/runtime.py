@@ -1,0 +1,179 @@
+"""The machine under the training: which device, whether it really computes, and what to write down about it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lss_swin.config import PACKAGE, UsageError
+from lss_swin.ops import backend
+
+USAGE, NO_GPU, INTERRUPTED = 2, 4, 130
+_DOCTOR_SECONDS = 120
+
+
+class GpuError(Exception):
+    """The GPU that was asked for cannot be used."""
+
+
+def pick_device(gpu_ids: list[int] | None, wanted: str | None) -> torch.device:
+    """The device of this process: `--device cpu`, or the GPU of its place in `--gpu-ids`.
+
+    Raises:
+        UsageError: more GPUs than processes.
+        GpuError: the GPU is not there, or runs no kernel of this PyTorch.
+    """
+    if wanted == "cpu":
+        return torch.device("cpu")
+    rank, world = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    ids = gpu_ids or list(range(world))
+    if len(ids) != world:
+        words = f"torchrun --nproc-per-node {len(ids)} {shlex.join(sys.argv)}"
+        raise UsageError(f"{len(ids)} GPUs need one process each, and there is {world}; run: {words}")
+    device = torch.device("cuda", ids[rank])
+    reason = why_unusable(device)
+    if reason:
+        raise GpuError(f"GPU {ids[rank]} cannot be used: {reason}")
+    torch.cuda.set_device(device)
+    return device
+
+
+def why_unusable(device: torch.device) -> str | None:
+    """Run a kernel on the device and check its result; None if it is right."""
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} is built without CUDA"
+    if not torch.cuda.is_available():
+        return f"torch {torch.__version__} (CUDA {torch.version.cuda}) finds no GPU, or no driver that is new enough"
+    if device.index is not None and device.index >= torch.cuda.device_count():
+        return f"there are {torch.cuda.device_count()} GPUs, numbered from 0"
+    try:
+        total = float((torch.arange(1000, device=device, dtype=torch.float32) * 2 + 1).sum())
+    except (RuntimeError, AssertionError) as exc:
+        return str(exc).splitlines()[0]
+    return None if total == 1_000_000.0 else f"a sum on it gave {total} and not 1000000"
+
+
+def diagnosis() -> str:
+    """What `archfit doctor` says about this environment, or how to ask it."""
+    doctor = _doctor()
+    advice = (
+        "to learn why, and to repair it: archfit doctor (uv tool install archfit, or ./run doctor in its repository)"
+    )
+    if doctor is None:
+        return advice
+    command = [*doctor, "doctor", sys.executable]
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, timeout=_DOCTOR_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        return f"{advice}\n(it could not be run from here: {exc})"
+    return run.stdout.strip() or run.stderr.strip() or advice
+
+
+def _doctor() -> list[str] | None:
+    """The command of archfit, if it is here: on PATH, in this Python, or set up in the repository around this package."""
+    named = os.environ.get("ARCHFIT_PROGRAM")
+    found = named if named and Path(named).exists() else shutil.which("archfit")
+    if found:
+        return [found]
+    if importlib.util.find_spec("archfit") and importlib.util.find_spec("cyclopts"):
+        return [sys.executable, "-m", "archfit"]
+    own = PACKAGE.parents[1] / ".venv" / "bin" / "archfit"
+    return [str(own)] if own.exists() else None
+
+
+def pick_precision(wanted: str, device: torch.device) -> torch.dtype:
+    """bfloat16 or float32; "auto" takes bfloat16 where the hardware computes with it.
+
+    Raises:
+        UsageError: another word.
+    """
+    if wanted not in ("auto", "bf16", "fp32"):
+        raise UsageError(f"precision {wanted!r} is not known; known: auto, bf16, fp32")
+    if wanted != "auto":
+        return torch.bfloat16 if wanted == "bf16" else torch.float32
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else torch.float32
+    asked = (getattr(torch.cpu, name, bool) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    return torch.bfloat16 if any(question() for question in asked) else torch.float32
+
+
+def describe(device: torch.device) -> dict[str, Any]:
+    """What `summary.json` says of device, versions and operators."""
+    chosen = backend.active()
+    return {
+        "device": _describe_device(device),
+        "torch": {
+            "version": torch.__version__,
+            "cuda": torch.version.cuda,
+            "arch_list": torch.cuda.get_arch_list() if torch.version.cuda else [],
+        },
+        "versions": {
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "pillow": _version("PIL"),
+            "triton": _version("triton"),
+            "cudnn": torch.backends.cudnn.version() if torch.version.cuda else None,
+            "platform": platform.platform(),
+        },
+        "splat": {"backend": chosen.name, "why": chosen.why, "error_vs_reference": chosen.error_vs_reference},
+        "git_revision": git_revision(),
+    }
+
+
+def _describe_device(device: torch.device) -> dict[str, Any]:
+    if device.type != "cuda":
+        return {"type": "cpu", "name": platform.processor() or platform.machine(), "compute_capability": None}
+    major, minor = torch.cuda.get_device_capability(device)
+    name = torch.cuda.get_device_name(device)
+    return {"type": "cuda", "name": name, "compute_capability": f"{major}.{minor}"}
+
+
+def _version(module: str) -> str | None:
+    if importlib.util.find_spec(module) is None:
+        return None
+    return str(getattr(__import__(module), "__version__", "unknown"))
+
+
+def git_revision() -> str | None:
+    """Commit of the repository this package lies in, with "-dirty" if files differ from it; None outside a repository."""
+    git = ["git", "-C", str(PACKAGE), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        run = subprocess.run(git, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return run.stdout.strip() or None
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """The file appears complete or not at all."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with draft.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(draft, path)
+
+
+def write_summary(path: Path, summary: dict[str, Any]) -> None:
+    """Write `summary.json`; numbers that JSON has no word for become null."""
+    text = json.dumps(_finite(summary), indent=2, allow_nan=False)
+    write_atomically(path, text.encode() + b"\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,10 @@
+"""Train; the same as `python -m lss_swin.train`."""
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+    from lss_swin.train import main
+
+    sys.exit(main())

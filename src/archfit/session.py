@@ -29,7 +29,7 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
-from rich.text import Text
+from rich.text import Text as Styled
 
 from archfit.errors import ArchfitError, ExitCode, Interrupted, UsageError
 from archfit.report.messages import Language, Messages, language_of
@@ -154,15 +154,15 @@ class _OnceKnown(ProgressColumn):
 
 
 class _AmountColumn(DownloadColumn):
-    def render(self, task: Task) -> Text:
+    def render(self, task: Task) -> Styled:
         if task.fields["files"]:
-            return Text(f"{task.completed:.0f}/{task.total or 0:.0f}", style="progress.download")
+            return Styled(f"{task.completed:.0f}/{task.total or 0:.0f}", style="progress.download")
         return super().render(task)
 
 
 class _SpeedColumn(TransferSpeedColumn):
-    def render(self, task: Task) -> Text:
-        return Text("") if task.fields["files"] else super().render(task)
+    def render(self, task: Task) -> Styled:
+        return Styled("") if task.fields["files"] else super().render(task)
 
 
 _LABEL_COLUMNS, _WIDE_COLUMNS = 32, 80

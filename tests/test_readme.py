@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 
 import pytest
 
 from archfit import __version__, api
-from archfit.cli import EXIT_CODES, app, run
+from archfit.cli import EXIT_CODES, app
 from archfit.errors import ArchfitError, ExitCode
 
 ROOT = Path(__file__).parents[1]
@@ -76,19 +75,3 @@ def test_links_in_the_documentation_lead_somewhere() -> None:
     pages += (ROOT / "docs").glob("*.md")
     links = [(p, link) for p in pages for link in re.findall(r"\]\(([^)#:]+)\)", p.read_text("utf-8"))]
     assert [f"{p.name}: {link}" for p, link in links if not (p.parent / link).exists()] == []
-
-
-@pytest.mark.network
-@pytest.mark.parametrize(("name", "language"), [("README.md", "en"), ("README.zh.md", "zh")])
-def test_scans_and_audits_in_the_readme_print_what_stands_there(
-    name: str, language: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Reads torch 2.4.1 from PyPI, 800 MB."""
-    monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
-    blocks = [b for b in READMES[name].split("```") if b.startswith("\n$ archfit scan")]
-    parts = re.split(r"^\$ archfit (.+)\n", blocks[0].lstrip("\n"), flags=re.MULTILINE)[1:]
-    for command, printed in zip(parts[::2], parts[1::2], strict=True):
-        run([*shlex.split(command), "--lang", language])
-        assert capsys.readouterr().out.strip() == printed.strip()

@@ -61,6 +61,7 @@ __all__ = [
     "audit",
     "cache_folder",
     "cost_of",
+    "counts_files",
     "create_environment",
     "default_level",
     "devices_of",
@@ -157,7 +158,7 @@ def imagine(interpreter: Interpreter, versions: Mapping[str, str], gpus: tuple[s
 def scan(wish: ScanWish, on_bytes: OnCount | None = None, on_total: OnCount | None = None) -> Subject:
     """What code is inside a file, a wheel, a folder, an environment or a requirement.
 
-    `on_total` is told how many bytes there are to read (not for an environment), `on_bytes` how many were read since the
+    `on_total` is told how many bytes there are to read (of an environment: files), `on_bytes` how many were read since the
     last time.
 
     Raises:
@@ -169,9 +170,9 @@ def scan(wish: ScanWish, on_bytes: OnCount | None = None, on_total: OnCount | No
         raise UsageError("scan-unknown", name='""')
     path = expand(wish.name)
     if is_environment(path):
-        installed, cuda = observe_code(wish.name, _stoppable(on_bytes), deep=wish.deep)
+        installed, cuda = observe_code(wish.name, _counted(on_bytes, on_total), deep=wish.deep)
     elif _holds_packages(path):
-        installed, cuda = observe_packages((path,), _stoppable(on_bytes), deep=wish.deep), None
+        installed, cuda = observe_packages((path,), _counted(on_bytes, on_total), deep=wish.deep), None
     else:
         return scan_files(wish, on_bytes, on_total)
     return Subject(wish.name, "environment", installed.distributions, installed.unreadable, cuda=cuda)
@@ -190,9 +191,25 @@ def _holds_packages(path: Path) -> bool:
     return path.is_dir() and next(path.glob("*.dist-info"), None) is not None
 
 
-def _stoppable(on_bytes: OnCount | None) -> OnRead | None:
-    """An environment's files are counted, not their bytes: nothing is added up, but whoever listens may raise to stop."""
-    return (lambda _done, _total: on_bytes(0)) if on_bytes else None
+def counts_files(wish: ScanWish) -> bool:
+    """Is the progress of this scan told in files, not in bytes? So it is for environments."""
+    path = expand(wish.name)
+    return is_environment(path) or _holds_packages(path)
+
+
+def _counted(on_bytes: OnCount | None, on_total: OnCount | None) -> OnRead:
+    """Progress of an environment counts files."""
+    told = 0
+
+    def on_read(done: int, total: int) -> None:
+        nonlocal told
+        if told == 0 and on_total:
+            on_total(total)
+        if on_bytes and done > told:
+            on_bytes(done - told)
+        told = max(told, done)
+
+    return on_read
 
 
 def devices_of(specs: Sequence[str]) -> tuple[ComputeCapability, ...]:

@@ -52,7 +52,7 @@ def scan_all(session: Session, wishes: Sequence[api.ScanWish]) -> tuple[list[Sub
 
 
 def _scan(wish: api.ScanWish, bars: Bars, stop: Event) -> Subject:
-    bar = bars.add(wish.name)
+    bar = bars.add(wish.name, files=api.counts_files(wish))
 
     def on_bytes(count: int) -> None:
         if stop.is_set():

@@ -14,12 +14,13 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO, cast
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
     Task,
     TaskID,
@@ -83,9 +84,10 @@ class Session:
     @contextmanager
     def reading(self) -> Iterator[Bars]:
         """Bars for bytes that are read side by side: how many, how fast, how much longer."""
-        columns = [TextColumn("{task.description}"), BarColumn(bar_width=20), _Bytes()]
+        known: list[ProgressColumn] = [_AmountColumn()]
         if self.talk.width >= _WIDE_COLUMNS:
-            columns += [TransferSpeedColumn(), TimeRemainingColumn()]
+            known += [_SpeedColumn(), TimeRemainingColumn()]
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), *map(_OnceKnown, known))
         with Progress(*columns, console=self.talk, transient=True, disable=not self.talk.is_terminal) as progress:
             yield Bars(progress)
 
@@ -112,12 +114,12 @@ class Bars:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
 
-    def add(self, name: str) -> Bar:
-        """A bar that runs to and fro until it is known how much there is to read."""
+    def add(self, name: str, *, files: bool) -> Bar:
+        """A bar that runs to and fro until it is known how much there is to read: bytes, or `files`."""
         width = self._progress.console.width
         room = max(8, min(_LABEL_COLUMNS, width - (_BESIDE_WIDE if width >= _WIDE_COLUMNS else _BESIDE_NARROW)))
         label = name if len(name) <= room else "…" + name[1 - room :]
-        return Bar(self._progress, self._progress.add_task(escape(label), total=None))
+        return Bar(self._progress, self._progress.add_task(escape(label), total=None, files=files))
 
 
 class Bar:
@@ -140,11 +142,27 @@ class Bar:
         self._progress.update(self._task, visible=False)
 
 
-class _Bytes(DownloadColumn):
-    """How much of how much, once that is known."""
+class _OnceKnown(ProgressColumn):
+    """A column that stays empty until it is known how much there is to read."""
 
+    def __init__(self, column: ProgressColumn) -> None:
+        super().__init__()
+        self._column = column
+
+    def render(self, task: Task) -> RenderableType:
+        return self._column(task) if task.total is not None else ""
+
+
+class _AmountColumn(DownloadColumn):
     def render(self, task: Task) -> Styled:
-        return super().render(task) if task.total is not None else Styled()
+        if task.fields["files"]:
+            return Styled(f"{task.completed:.0f}/{task.total or 0:.0f}", style="progress.download")
+        return super().render(task)
+
+
+class _SpeedColumn(TransferSpeedColumn):
+    def render(self, task: Task) -> Styled:
+        return Styled("") if task.fields["files"] else super().render(task)
 
 
 _LABEL_COLUMNS, _WIDE_COLUMNS = 32, 80

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -113,19 +110,3 @@ def test_no_program_is_an_error_of_its_own(tmp_path: Path, data: bytes) -> None:
 def test_a_file_that_is_no_compiler_is_none() -> None:
     with pytest.raises(FormatError, match="not-a-compiler"):
         parse_compiler([OPTIONS], "libtorch.so")
-
-
-@pytest.mark.network
-def test_a_real_ptxas_knows_what_it_says_it_knows(tmp_path: Path) -> None:
-    from archfit.uv import run_uv
-
-    where = ["--target", str(tmp_path), "--python-platform", "x86_64-manylinux_2_40", "--python", sys.executable]
-    done = run_uv(["pip", "install", "--no-deps", *where, "nvidia-cuda-nvcc-cu12==12.4.131"])
-    assert done.returncode == 0, done.stderr
-    path = tmp_path / "nvidia" / "cuda_nvcc" / "bin" / "ptxas"
-    path.chmod(0o755)
-    page = subprocess.run([path, "--help"], capture_output=True, text=True, check=True).stdout
-    told = set(re.findall(r"'compute_(\d+[af]?)'", page[page.index("--gpu-name") :]))
-    found = read_compiler(path)
-    assert {str(t).removeprefix("compute_") for t in found.targets} == told
-    assert found.release == CudaVersion(12, 4)

@@ -586,19 +586,18 @@ def main(arguments: Iterable[str] | None = None) -> int:
     given = vars(parser.parse_args(None if arguments is None else list(arguments)))
     root, workers = given.pop("root"), given.pop("workers")
     options = Options(**given)
+    talks = sys.stderr.isatty()
     try:
-        generate(
-            root,
-            options,
-            workers,
-            lambda done: print(f"\rscene {done}/{options.scenes}", end="", file=sys.stderr, flush=True),
-        )
+        generate(root, options, workers, lambda done: _count(done, options.scenes) if talks else None)
     except (UsageError, OSError) as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 2
-    print(file=sys.stderr)
     print(root)
     return 0
+
+
+def _count(done: int, total: int) -> None:
+    print(f"\rscene {done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from lss_swin.config import Config, UsageError, load_config, plain
 from lss_swin.data import Batch, on_device, open_frames, training_loader, validation_loader
 from lss_swin.evaluate import bar, evaluate, guarded, load_checkpoint, newest_checkpoint, predict, say
 from lss_swin.graph import StepGraph
-from lss_swin.model import Lss, load_pretrained, parameter_groups
+from lss_swin.model import Lss, check_sizes, load_pretrained, parameter_groups
 from lss_swin.nuscenes import Frames
 from lss_swin.ops import backend
 
@@ -517,6 +517,7 @@ def _main(given: argparse.Namespace) -> int:
 
 def _check(config: Config) -> None:
     """Numbers that make no sense, before anything starts."""
+    check_sizes(config)
     wrong = [
         name
         for name, good in (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -141,6 +142,7 @@ class TestWhatCannotBe:
             (("--cfg-options", "data.root=/nowhere"), "/nowhere holds no nuScenes tables"),
             (("--cfg-options", "splat_backend=cuda"), "splat_backend"),
             (("--cfg-options", "model.pretrained=/nowhere.pth"), "/nowhere.pth"),
+            (("--seed", "-1"), "seed"),
             (("--resume",), "holds no checkpoint"),
             (("--resume", "/nowhere.pth"), "cannot read checkpoint /nowhere.pth"),
         ],
@@ -152,6 +154,19 @@ class TestWhatCannotBe:
 
         assert run.returncode == 2
         assert says in run.stderr
+        assert "Traceback" not in run.stderr
+
+    def test_a_missing_image_is_named_by_a_worker_too(self, tool: Tool, synthetic_root: Path, tmp_path: Path) -> None:
+        shutil.copytree(synthetic_root, tmp_path / "set")
+        for image in (tmp_path / "set" / "samples" / "CAM_BACK").iterdir():
+            image.unlink()
+        options = (*SMALL, f"data.root={tmp_path / 'set'}", "data.workers=1")
+        run = tool("train", TINY, "--work-dir", tmp_path / "w", "--device", "cpu", "--cfg-options", *options)
+
+        assert run.returncode == 2
+        assert re.search(
+            r"^error: cannot read image \S+CAM_BACK\S+: .*is the data set complete\?$", run.stderr, re.MULTILINE
+        )
         assert "Traceback" not in run.stderr
 
     def test_a_loss_that_is_not_a_number_ends_the_run(self, tool: Tool, tmp_path: Path) -> None:

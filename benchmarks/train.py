@@ -2,10 +2,10 @@
 
     python benchmarks/train.py                                    # batch 8, compiled
     python benchmarks/train.py --batch 4 --no-compile --profile   # where the time goes
-    torchrun --nproc-per-node 2 benchmarks/train.py --no-loader   # two GPUs; compare with one
+    torchrun --nproc-per-node 2 benchmarks/train.py --no-loader   # two GPUs
 
-Both start from JPEG files of 1600x900 (generated; --data names a folder of your own) with real camera matrices. "memory": a few
-batches decoded before, in pinned memory; copying to the GPU and sampling the images is part of the step. Medians per step.
+Both start from JPEG files of 1600x900 (generated; --data names a folder of your own) with real camera matrices. "memory": a
+few batches decoded before, in pinned memory; copying them to the GPU and sampling the images is part of the step. Medians.
 """
 
 from __future__ import annotations

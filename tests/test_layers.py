@@ -104,3 +104,49 @@ class TestTheTarget:
 
     def test_is_imported_by_nobody(self, path: Path) -> None:
         assert [f"{a} -> {b}" for a, b in EDGES if b == module_of(path)] == []
+
+
+WORKLOAD = SRC.parent / "lss_swin"
+
+# The training workload, its own house: from the top, each floor may import all floors below it.
+WORKLOAD_FLOORS = (
+    {"__main__"},
+    {"train", "visualize"},
+    {"evaluate", "graph"},
+    {"model", "data", "runtime"},
+    {"swin", "synthetic"},
+    {"ops", "nuscenes"},
+    {"geometry"},
+    {"config"},
+    {"lss_swin"},
+)
+
+
+def workload_imports() -> list[tuple[str, str]]:
+    found = []
+    for path in sorted(WORKLOAD.rglob("*.py")):
+        parts = path.relative_to(WORKLOAD).with_suffix("").parts
+        room = parts[0] if parts != ("__init__",) else "lss_swin"
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found += [(room, name) for name in names]
+    return found
+
+
+def test_archfit_and_the_workload_never_import_each_other() -> None:
+    assert [f"{room} -> {name}" for room, name in workload_imports() if name.split(".")[0] == "archfit"] == []
+    theirs = {module for module, path in MODULES.items() for name in imported(path) if name.split(".")[0] == "lss_swin"}
+    assert theirs == set()
+
+
+def test_the_workload_needs_torch_numpy_and_pillow_only() -> None:
+    known = {*sys.stdlib_module_names, "lss_swin", "torch", "numpy", "PIL", "triton", "__future__"}
+    assert [f"{room} -> {name}" for room, name in workload_imports() if name.split(".")[0] not in known] == []
+
+
+def test_arrows_of_the_workload_point_down() -> None:
+    floor = {room: number for number, rooms in enumerate(WORKLOAD_FLOORS) for room in rooms}
+    arrows = [(a, name.split(".")[1]) for a, name in workload_imports() if name.startswith("lss_swin.")]
+    assert [f"{a} -> {b}" for a, b in arrows if a != b and floor[a] >= floor[b]] == []

@@ -141,7 +141,7 @@ def guarded(work: Callable[[], int]) -> int:
     try:
         return work()
     except UsageError as exc:
-        print(f"error: {exc}", file=sys.stderr)
+        print(f"error: {_sentence(exc)}", file=sys.stderr)
         return runtime.USAGE
     except runtime.GpuError as exc:
         print(f"error: {exc}\nhint: --device cpu computes without a GPU\n\n{runtime.diagnosis()}", file=sys.stderr)
@@ -149,9 +149,18 @@ def guarded(work: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return runtime.INTERRUPTED
-    except torch.OutOfMemoryError as exc:
+    except torch.cuda.OutOfMemoryError as exc:
         print(f"error: {str(exc).splitlines()[0]}\nhint: a smaller --cfg-options data.batch_size=N", file=sys.stderr)
         return 1
+    except OSError as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return 1
+
+
+def _sentence(exc: UsageError) -> str:
+    """What the error says; one that comes from a worker of the loader says it in the last line of a traceback."""
+    text = str(exc).strip()
+    return text.splitlines()[-1].partition("UsageError: ")[2] if "Original Traceback" in text else text
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -117,9 +117,7 @@ class Lss(nn.Module):
         super().__init__()
         self.size = tuple(config["image_size"])
         self.grid = {axis: tuple(config["grid"][axis]) for axis in "xyz"}
-        self.cells = (axis_cells("x", self.grid["x"]), axis_cells("y", self.grid["y"]))
-        if self.size[0] % 32 or self.size[1] % 32:
-            raise UsageError(f"image_size {self.size}: rows and columns must be multiples of 32")
+        self.cells = check_sizes(config)
         model = config["model"]
         near, far, step = config["depth"]
         self.register_buffer("bins", torch.arange(near + step / 2, far, step), persistent=False)  # centres, metres
@@ -184,6 +182,18 @@ def find_cells(pixel_to_ego: Tensor, bins: Tensor, map_size: tuple[int, int], gr
     column = torch.floor((y - y0) / dy).clamp(0, Y - 1)
     sample = torch.arange(len(m), device=bins.device, dtype=torch.int32).reshape(-1, 1, 1, 1, 1) * (X * Y)
     return torch.where(inside, sample + (row * Y + column).nan_to_num().int(), -1)
+
+
+def check_sizes(config: Config) -> tuple[int, int]:
+    """Cells along x and y.
+
+    Raises:
+        UsageError: a size does not fit the strides, or a grid is not made of whole cells.
+    """
+    rows, columns = config["image_size"]
+    if rows % 32 or columns % 32 or rows < 32 or columns < 32:
+        raise UsageError(f"image_size {rows}, {columns}: rows and columns must be multiples of 32")
+    return axis_cells("x", config["grid"]["x"]), axis_cells("y", config["grid"]["y"])
 
 
 def axis_cells(name: str, axis: tuple[float, float, float]) -> int:

@@ -142,7 +142,7 @@ def _index_places(tables: Path, key: str) -> tuple[Path, Path]:
 
 def _read_index(place: Path, key: str) -> dict[str, Array] | None:
     try:
-        with np.load(place, allow_pickle=False) as stored:
+        with place.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except Exception:  # absent, cut, or of another program: it is only a cache
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -67,9 +68,7 @@ def why_unusable(device: torch.device) -> str | None:
 def diagnosis() -> str:
     """What `archfit doctor` says about this environment, or how to ask it."""
     doctor = _doctor()
-    advice = (
-        "to learn why, and to repair it: archfit doctor (uv tool install archfit, or ./run doctor in its repository)"
-    )
+    advice = "to learn why, and to repair it: archfit doctor (in its repository: uv tool install . or ./run doctor)"
     if doctor is None:
         return advice
     command = [*doctor, "doctor", sys.executable]
@@ -121,7 +120,7 @@ def describe(device: torch.device) -> dict[str, Any]:
         "versions": {
             "python": platform.python_version(),
             "numpy": np.__version__,
-            "pillow": _version("PIL"),
+            "pillow": _version("pillow"),
             "triton": _version("triton"),
             "cudnn": torch.backends.cudnn.version() if torch.version.cuda else None,
             "platform": platform.platform(),
@@ -139,10 +138,12 @@ def _describe_device(device: torch.device) -> dict[str, Any]:
     return {"type": "cuda", "name": name, "compute_capability": f"{major}.{minor}"}
 
 
-def _version(module: str) -> str | None:
-    if importlib.util.find_spec(module) is None:
+def _version(package: str) -> str | None:
+    """As its installer wrote it down: importing it could fail, as Triton 3.0 does where setuptools is missing."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
         return None
-    return str(getattr(__import__(module), "__version__", "unknown"))
 
 
 def git_revision() -> str | None:

@@ -43,7 +43,7 @@ _MINI_SCENES = tuple(f"scene-{n:04d}" for n in (61, 553, 103, 655, 757, 916, 796
 _STEP_S = 0.5
 _RANGE_M = 55.0
 _START_US = 1_532_402_927_000_000
-_RELEASE = 1  # a new number whenever the same options give other bytes
+_RELEASE = 2  # a new number whenever the same options give other bytes
 
 # name, width, length, height (metres), share of all objects, largest speed (m/s)
 _KINDS = (
@@ -375,11 +375,9 @@ def _add_data(
 
 
 def _add_annotations(scene: Scene, options: Options, seen: list[tuple[Array, Array]], tables: Tables) -> None:
-    """Boxes that the lidar or a camera sees within range; each thing is one instance, its annotations are linked."""
+    """Boxes that the lidar sees within range; each thing is one instance, its annotations are linked."""
     for number, thing in enumerate(scene.things):
-        frames = [
-            f for f in range(options.frames) if _is_annotated(scene, thing, f, seen[f][0][number], seen[f][1][number])
-        ]
+        frames = [f for f in range(options.frames) if _is_annotated(scene, thing, f, seen[f][0][number])]
         if not frames:
             continue
         name = _KINDS[thing.kind][0]
@@ -414,9 +412,10 @@ def _add_annotations(scene: Scene, options: Options, seen: list[tuple[Array, Arr
             )
 
 
-def _is_annotated(scene: Scene, thing: Thing, frame: int, points: int, share: float) -> bool:
+def _is_annotated(scene: Scene, thing: Thing, frame: int, points: int) -> bool:
+    """As in nuScenes: within range, and with at least one point of the lidar; its evaluator drops the others."""
     apart = thing.centre(frame * _STEP_S)[:2] - np.array(scene.ego(frame * _STEP_S)[0][:2])
-    return bool(np.abs(apart).max() < _RANGE_M and (points > 0 or share > 0))
+    return bool(np.abs(apart).max() < _RANGE_M and points > 0)
 
 
 def _attribute(name: str, speed: float) -> list[str]:
@@ -586,19 +585,18 @@ def main(arguments: Iterable[str] | None = None) -> int:
     given = vars(parser.parse_args(None if arguments is None else list(arguments)))
     root, workers = given.pop("root"), given.pop("workers")
     options = Options(**given)
+    talks = sys.stderr.isatty()
     try:
-        generate(
-            root,
-            options,
-            workers,
-            lambda done: print(f"\rscene {done}/{options.scenes}", end="", file=sys.stderr, flush=True),
-        )
+        generate(root, options, workers, lambda done: _count(done, options.scenes) if talks else None)
     except (UsageError, OSError) as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 2
-    print(file=sys.stderr)
     print(root)
     return 0
+
+
+def _count(done: int, total: int) -> None:
+    print(f"\rscene {done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

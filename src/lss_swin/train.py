@@ -28,7 +28,7 @@ from lss_swin.config import Config, UsageError, load_config, plain
 from lss_swin.data import Batch, on_device, open_frames, training_loader, validation_loader
 from lss_swin.evaluate import bar, evaluate, guarded, load_checkpoint, newest_checkpoint, predict, say
 from lss_swin.graph import StepGraph
-from lss_swin.model import Lss, load_pretrained, parameter_groups
+from lss_swin.model import Lss, check_sizes, load_pretrained, parameter_groups
 from lss_swin.nuscenes import Frames
 from lss_swin.ops import backend
 
@@ -268,17 +268,22 @@ def duration(seconds: float) -> str:
 
 
 class Interrupt:
-    """The first Ctrl-C ends training after the step it falls into, the second at once."""
+    """The first Ctrl-C ends training after the step it falls into, the second at once.
 
-    def __init__(self) -> None:
-        self.asked = False
+    Not `active` among several processes: they could not agree on the step.
+    """
+
+    def __init__(self, active: bool) -> None:
+        self.active, self.asked = active, False
 
     def __enter__(self) -> Interrupt:
-        self.before = signal.signal(signal.SIGINT, self._ask)
+        if self.active:
+            self.before = signal.signal(signal.SIGINT, self._ask)
         return self
 
     def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self.before)
+        if self.active:
+            signal.signal(signal.SIGINT, self.before)
 
     def _ask(self, *_: object) -> None:
         if self.asked:
@@ -377,14 +382,14 @@ def _run(trainer: Trainer, frames: Frames, work_dir: Path, progress: Progress) -
     steps = range(trainer.step, trainer.total)
     loader = training_loader(frames, config, steps, group.rank, group.world)
     results: dict[str, float | int] = {}
-    with Interrupt() as interrupt:
+    with Interrupt(active=group.world == 1) as interrupt:
         batches = on_device(loader, trainer.device)
         while trainer.step < trainer.total:
             began = time.perf_counter()
             batch = next(batches)
             progress.waited += time.perf_counter() - began
             progress.note(trainer.train_step(batch))
-            if interrupt.asked and group.world == 1:
+            if interrupt.asked:
                 break
             results = _after_step(trainer, frames, work_dir, progress) or results
     progress.flush()
@@ -443,7 +448,7 @@ _EPILOG = """examples:
   python tools/train.py configs/baseline/lss_swin_nuscenes.py --work-dir runs/baseline --gpu-ids 0
   python tools/train.py configs/baseline/lss_swin_nuscenes.py --work-dir runs/smoke --gpu-ids 0 --cfg-options total_iters=10
   python tools/train.py configs/baseline/lss_swin_tiny.py --work-dir runs/tiny --device cpu
-  python tools/train.py configs/baseline/lss_swin_nuscenes.py --work-dir runs/full --resume --cfg-options data.root=/data/nuscenes
+  python tools/train.py configs/baseline/lss_swin_nuscenes.py --work-dir runs/full --resume --cfg-options data.root=/nuscenes
   torchrun --nproc-per-node 2 tools/train.py configs/baseline/lss_swin_nuscenes.py --work-dir runs/two --gpu-ids 0 1
 
 exit codes: 0 done, 1 failed, 2 usage, 4 no usable GPU, 130 interrupted (a checkpoint is kept)"""
@@ -517,10 +522,12 @@ def _main(given: argparse.Namespace) -> int:
 
 def _check(config: Config) -> None:
     """Numbers that make no sense, before anything starts."""
+    check_sizes(config)
     wrong = [
         name
         for name, good in (
             ("total_iters", config["total_iters"] is None or config["total_iters"] >= 1),
+            ("seed (0 to 2147483647)", 0 <= config["seed"] < 2**31),
             ("data.batch_size", config["data"]["batch_size"] >= 1),
             ("log_every", config["log_every"] >= 1),
             ("checkpoint.every", config["checkpoint"]["every"] >= 1),
@@ -530,7 +537,7 @@ def _check(config: Config) -> None:
     ]
     if wrong:
         raise UsageError(
-            f"{wrong[0]} makes no sense: {config['splat_backend'] if wrong[0] == 'splat_backend' else 'at least 1'}"
+            f"{wrong[0]} makes no sense; numbers must be at least 1, splat_backend one of {', '.join(backend.CHOICES)}"
         )
 
 

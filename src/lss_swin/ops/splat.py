@@ -5,6 +5,8 @@ Letters: B batch, N cameras, H W feature map, D depth bins, C channels; a pixel 
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -42,10 +44,10 @@ def splat(depth: Tensor, feature: Tensor, cells: Tensor, num_cells: int, plan: P
     Returns:
         (num_cells, C), same dtype as `feature`.
     """
-    bins, channels = depth.shape[-1], feature.shape[-1]
-    depth_PD = depth.reshape(-1, bins) if depth.numel() else depth.new_zeros((0, bins))
-    feature_PC = feature.reshape(-1, channels) if feature.numel() else feature.new_zeros((depth_PD.shape[0], channels))
-    return _splat(depth_PD, feature_PC, cells.reshape(depth_PD.shape), num_cells, *(plan or (None, None, None)))
+    pixels = math.prod(depth.shape[:-1])
+    depth_PD, cells_PD = depth.reshape(pixels, depth.shape[-1]), cells.reshape(pixels, depth.shape[-1])
+    feature_PC = feature.reshape(pixels, feature.shape[-1])
+    return _splat(depth_PD, feature_PC, cells_PD, num_cells, *(plan or (None, None, None)))
 
 
 Plan = tuple[Tensor, Tensor, Tensor]

@@ -14,9 +14,9 @@ from torch import Tensor
 _INT32_LIMIT = 2**31
 LONG = 32
 """A row of more points than this is long: a program of its own sums it."""
-# Points per cell, measured on an H100 (docs/measurements.md): up to here counting is quicker than sorting; from there on
-# nearly all rows are long, and a division into long and short ones costs more than it brings.
-_COUNTED, _ALL_LONG = 24, 64
+# Points per cell, measured on an H100 (docs/measurements.md): from here a larger tile is quicker; up to here counting is
+# quicker than sorting; from there on nearly all rows are long, and dividing them costs more than it brings.
+_MANY, _COUNTED, _ALL_LONG = 10, 24, 64
 
 
 @triton.jit
@@ -203,6 +203,15 @@ def forward_shape(points: int, num_cells: int, channels: int) -> dict[str, int]:
             "LONG_POINTS": 32,
             "CHANNELS": block,
             "LONG": _INT32_LIMIT - 1,
+            "num_warps": 1,
+        }
+    if points > _MANY * num_cells and block <= 64:
+        return {
+            "CELLS": 8,
+            "POINTS": 256 // block,
+            "LONG_POINTS": 2048 // block,
+            "CHANNELS": block,
+            "LONG": LONG,
             "num_warps": 1,
         }
     tile = max(512 // block, 4)

@@ -168,7 +168,7 @@ def test_a_hidden_gpu_fails_the_first_probe_and_the_rest_is_not_judged(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     _, doctor = ask("doctor")
     assert "mig-or-visible-devices" in {f["id"] for f in doctor["findings"]}
-    code, answer = ask("verify", *only(*FEW))
+    code, answer = ask("verify", *only(*FEW[:-1]))
     reasons = failed(answer)
     assert code == 7
     assert reasons.keys() == {"kernel:device"}

@@ -12,6 +12,8 @@ import pytest
 from compose import compose, encoded
 
 from archfit import explain
+from archfit.catalog.signatures import load_signatures
+from archfit.explainer.explain import distribution_of
 from archfit.logs import explain_stream
 from archfit.model import Explanation
 
@@ -101,3 +103,23 @@ def test_no_negative_is_called_an_architecture_problem(log: dict[str, str]) -> N
 )
 def test_what_is_no_environment_problem_is_said_to_be_none(log: dict[str, str]) -> None:
     assert explain(log["text"]).first.environment is False
+
+
+def test_a_package_that_has_no_wheels_is_built_again_by_its_own_rules() -> None:
+    """`pip install --upgrade mmcv` changes nothing, and without torch in sight it builds a wheel without kernels."""
+    log = """torch 2.8.0+cu128, GPU 0: NVIDIA GeForce RTX 5090
+  File "/opt/env/lib/python3.11/site-packages/mmcv/ops/deform_conv.py", line 92, in forward
+    ext_module.deform_conv_forward(
+RuntimeError: CUDA error: no kernel image is available for execution on the device
+"""
+    assert explain(log).first.commands == (
+        "pip install 'setuptools<82'",
+        "MMCV_WITH_OPS=1 FORCE_CUDA=1 TORCH_CUDA_ARCH_LIST=12.0 pip install --no-build-isolation --no-cache-dir "
+        "--force-reinstall --no-deps mmcv",
+    )
+    assert explain(log.replace(", GPU 0: NVIDIA GeForce RTX 5090", "")).first.commands == ("archfit doctor",)
+
+
+def test_every_package_that_is_rebuilt_is_known_to_hold_code_of_its_own() -> None:
+    known = {distribution_of(name) for name in load_signatures().packages}
+    assert set(load_signatures().rebuild) - known == set()

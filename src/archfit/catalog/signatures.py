@@ -81,11 +81,12 @@ class Signature:
 
 @dataclass(frozen=True)
 class Signatures:
-    """All rows in order, the classes, and which packages hold code of their own."""
+    """All rows in order, the classes, the packages with code of their own, and how those without wheels are built again."""
 
     rows: tuple[Signature, ...]
     classes: dict[str, ErrorClass]
     packages: dict[str, str]
+    rebuild: dict[str, tuple[str, ...]]
 
     @cached_property
     def _set(self) -> Any:
@@ -165,7 +166,8 @@ def load_signatures() -> Signatures:
         for name, row in table["class"].items()
     }
     packages = {name: kind for kind, names in table["packages"].items() for name in names}
-    return Signatures(tuple(_row(row) for row in table["signature"]), classes, packages)
+    rebuild = {name: tuple(commands) for name, commands in table["rebuild"].items()}
+    return Signatures(tuple(_row(row) for row in table["signature"]), classes, packages, rebuild)
 
 
 def _row(row: dict[str, Any]) -> Signature:

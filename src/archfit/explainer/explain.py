@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from archfit.catalog.signatures import Signatures, load_signatures
+from archfit.catalog.signatures import ErrorClass, Signatures, load_signatures
 from archfit.explainer.facts import Facts, Pattern, read_facts
 from archfit.explainer.judge import Hit, Judge, Verdict
 from archfit.explainer.lines import Line, clean
@@ -69,7 +69,7 @@ def _cause(verdict: Verdict, facts: Facts, signatures: Signatures) -> Cause:
         confidence=_confidence(verdict),
         evidence=_quotes(verdict.hits),
         culprit=culprit,
-        commands=_commands(kind.commands, culprit, facts, best),
+        commands=_commands(_cures(kind, culprit, facts, signatures), culprit, facts, best),
         environment=kind.environment,
         row=best.row.id,
     )
@@ -118,6 +118,13 @@ def _stem(library: str) -> str:
 def distribution_of(import_name: str) -> str:
     """What to call the package of this import name when installing it."""
     return _DISTRIBUTIONS.get(import_name, import_name.replace("_", "-") if import_name else "")
+
+
+def _cures(kind: ErrorClass, culprit: Culprit, facts: Facts, signatures: Signatures) -> tuple[str, ...]:
+    """What cures this class; a package that exists as sources only is built again by its own rules, once the GPU is known."""
+    if kind.id != "arch-missing-extension" or culprit.package not in signatures.rebuild:
+        return kind.commands
+    return signatures.rebuild[culprit.package] if facts.capability else ("archfit doctor",)
 
 
 def _commands(templates: Sequence[str], culprit: Culprit, facts: Facts, hit: Hit) -> tuple[str, ...]:

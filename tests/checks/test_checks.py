@@ -399,8 +399,8 @@ def test_a_driver_that_cannot_be_seen_is_undecided() -> None:
 # --- packages --------------------------------------------------------------------------------------------------------
 
 
-def cublas(fixture: str, name: str = "nvidia-cublas-cu12") -> Distribution:
-    return Distribution(name, "12.1.3.1", libraries=(library("nvidia/cublas/lib/libcublas.so.12", fixture),))
+def cublas(fixture: str, name: str = "nvidia-cublas-cu12", path: str = "libcublas.so.12") -> Distribution:
+    return Distribution(name, "12.1.3.1", libraries=(library(f"nvidia/cublas/lib/{path}", fixture),))
 
 
 @pytest.mark.parametrize(
@@ -411,8 +411,9 @@ def cublas(fixture: str, name: str = "nvidia-cublas-cu12") -> Distribution:
         (cublas("libsm_120.so"), "H200", {}),
         (cublas("libsm_90.so", "nvidia-other"), "RTX 5090", {}),
         (cublas("libno_gpu.so"), "RTX 5090", {}),
+        (cublas("libsm_90.so", path="libcupti.so.12"), "RTX 5090", {}),
     ],
-    ids=["too old", "fits", "only for newer GPUs", "not asked for", "no GPU code"],
+    ids=["too old", "fits", "only for newer GPUs", "not asked for", "no GPU code", "a profiler's own code"],
 )
 def test_arch_missing_library(vendor: Distribution, on: str, found: dict[str, Severity]) -> None:
     assert findings(world(torch("2.9.0", NEW), vendor, on=on)) == found

@@ -173,7 +173,7 @@ def _marker_environment(env: Environment) -> dict[str, str]:
 
 
 def _too_new_for(env: Environment, catalog: Catalog, library: Library, gpu: Gpu) -> bool:
-    if coverage_of(env, catalog, library, gpu.capability).verdict is not Verdict.NONE:
+    if catalog.is_tool(library.name) or coverage_of(env, catalog, library, gpu.capability).verdict is not Verdict.NONE:
         return False
     return all(_capability(target) < gpu.capability for target in targets_of(library))
 

@@ -157,10 +157,10 @@ def print_environment(root: Path, options: argparse.Namespace) -> None:
             "floor: each page once": child("floor", lists, "pages.json"),
             "floor: a page at each place": child("floor", lists, "places.json"),
             "headers, files given": child("headers", lists),
-            "headers, files given, 8 threads": child("headers in threads", lists),
+            "headers, files given, threads if cold": child("headers side by side", lists),
             "headers, with the walk over the folders": child("walk", lists),
             "what the catalog names (as `doctor` does)": child("catalog", lists),
-            "the same, 8 threads": child("catalog in threads", lists),
+            "the same, threads if cold": child("catalog side by side", lists),
             "all sections searched": child("everything", lists),
             "`archfit --version`, whole process": archfit("--version"),
             "`archfit scan ENV --json`, whole process": archfit("scan", root, "--json"),
@@ -178,7 +178,8 @@ def print_environment(root: Path, options: argparse.Namespace) -> None:
         print(f"\nWarm, {options.runs} turns, {options.cuobjdump_runs} of cuobjdump:\n")
         print_table(found, next(iter(rows)), next(iter(slow), ""))
         if not options.cold_runs:
-            how = forget(files)
+            return
+        how = forget(files)
         found = in_turns(rows, options.cold_runs, lambda: forget(files))
         found |= in_turns(dict(list(slow.items())[:1]), 1, lambda: forget(files))
         print(f"\nCold ({how}), {options.cold_runs} turns:\n")

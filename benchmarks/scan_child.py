@@ -47,7 +47,7 @@ def prepare_floor(lists: Path, name: str) -> Work:
     return floor
 
 
-def prepare_reader(lists: Path, search: Any = (), *, threads: int = 1, walk: bool = False) -> Work:
+def prepare_reader(lists: Path, search: Any = (), *, together: bool = False, walk: bool = False) -> Work:
     from archfit.binary.library import read_library
 
     files = [Path(line) for line in (lists / "files.txt").read_text().splitlines()]
@@ -58,10 +58,10 @@ def prepare_reader(lists: Path, search: Any = (), *, threads: int = 1, walk: boo
 
         catalog = load_catalog()
         searched = lambda file: "all" if (named := catalog.sections_of(file.name)) is None else named  # noqa: E731
-    if threads > 1:
+    if together:
         from archfit.binary.many import Wanted, read_libraries
 
-        return lambda: read_libraries([Wanted(file, str(file), searched(file)) for file in files], threads=threads)
+        return lambda: read_libraries([Wanted(file, str(file), searched(file)) for file in files])
 
     def work() -> object:
         return [read_library(file, search=searched(file)) for file in (shared_objects(root) if walk else files)]
@@ -166,10 +166,10 @@ WORK = {
     "record": prepare_record,
     "floor": prepare_floor,
     "headers": prepare_reader,
-    "headers in threads": partial(prepare_reader, threads=8),
+    "headers side by side": partial(prepare_reader, together=True),
     "walk": partial(prepare_reader, walk=True),
     "catalog": partial(prepare_reader, search="catalog"),
-    "catalog in threads": partial(prepare_reader, search="catalog", threads=8),
+    "catalog side by side": partial(prepare_reader, search="catalog", together=True),
     "everything": partial(prepare_reader, search="all"),
     "inflate": prepare_inflate,
     "stream": prepare_stream,

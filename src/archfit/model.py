@@ -335,7 +335,6 @@ class Shadow:
     name: str
     path: Path
     version: str
-    own_path: str
     own_version: str
 
 

@@ -112,7 +112,7 @@ def test_code_for_other_gpus_only_takes_room() -> None:
     ],
 )
 def test_another_release_on_the_library_path(version: str, own: str, conflict: bool) -> None:
-    shadow = Shadow("libnvJitLink.so.12", Path("/usr/local/cuda/lib64/libnvJitLink.so.12"), version, "nvidia/x", own)
+    shadow = Shadow("libnvJitLink.so.12", Path("/usr/local/cuda/lib64/libnvJitLink.so.12"), version, own)
     expected = [("cuda-lib-conflict", Severity.WARNING)] if conflict else []
     assert findings(around(shadows=(shadow,))) == expected
 

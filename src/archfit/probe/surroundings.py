@@ -191,7 +191,7 @@ def _files(folder: Path) -> list[Path]:
 
 def find_shadows(env: Environment, environ: Mapping[str, str]) -> Iterator[Shadow]:
     """Libraries in the folders of LD_LIBRARY_PATH that are called like one of the environment's own CUDA libraries."""
-    own = {lib.name: (d, lib) for d in env.distributions if d.name.startswith("nvidia-") for lib in d.libraries}
+    own = {lib.name: d.version for d in env.distributions if d.name.startswith("nvidia-") for lib in d.libraries}
     seen: set[str] = set()
     for folder in _library_path(environ):
         if folder.resolve().is_relative_to(env.root.resolve()):
@@ -200,8 +200,7 @@ def find_shadows(env: Environment, environ: Mapping[str, str]) -> Iterator[Shado
             path = folder / name
             if path.is_file():
                 seen.add(name)  # the first folder wins, for the loader too
-                distribution, library = own[name]
-                yield Shadow(name, path, _version_of(path), library.path, distribution.version)
+                yield Shadow(name, path, _version_of(path), own[name])
 
 
 def _library_path(environ: Mapping[str, str]) -> list[Path]:

@@ -49,10 +49,20 @@ def flat(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, s
 
 
 def texts(language: str) -> dict[str, str]:
-    return dict(flat(tomllib.loads((SRC / "report" / f"{language}.toml").read_text("utf-8"))))
+    found: dict[str, str] = {}
+    for path in sorted((SRC / "report" / "texts" / language).glob("*.toml")):
+        sentences = dict(flat(tomllib.loads(path.read_text("utf-8"))))
+        assert not found.keys() & sentences.keys(), f"{path.name} repeats a key"
+        found |= sentences
+    return found
 
 
 EN, ZH = texts("en"), texts("zh")
+
+
+def test_both_languages_have_the_same_files() -> None:
+    files = {lang: {p.name for p in (SRC / "report" / "texts" / lang).iterdir()} for lang in ("en", "zh")}
+    assert files["en"] == files["zh"]
 
 
 def placeholders(sentence: str) -> set[str]:

@@ -1,6 +1,6 @@
 """The one error root and the one table of exit codes.
 
-An error carries a key and values, never a sentence: the sentence is looked up in ``report/en.toml`` or ``report/zh.toml``
+An error carries a key and values, never a sentence: the sentence is looked up in ``report/texts/``
 when it is printed, so that every error speaks the reader's language.
 """
 

@@ -83,7 +83,7 @@ def test_every_class_has_its_texts(language: str) -> None:
 
 
 def test_no_text_is_left_over() -> None:
-    table = tomllib.loads((ROOT / "src/archfit/report/en.toml").read_text("utf-8"))
+    table = tomllib.loads((ROOT / "src/archfit/report/texts/en/causes.toml").read_text("utf-8"))
     assert table["cause"].keys() == CLASSES.keys()
 
 

@@ -23,7 +23,7 @@ def language_of(environ: Mapping[str, str]) -> Language:
     return "en"
 
 
-_COMMANDS = "doctor|scan|audit|plan|upgrade|rollback|history|verify|demo|explain|run"
+_COMMANDS = "doctor|scan|audit|plan|upgrade|rollback|history|clean|verify|demo|explain|run|matrix|fleet|schema"
 _COMMAND = re.compile(rf"\barchfit (?=(?:{_COMMANDS})\b)")
 
 
@@ -103,6 +103,17 @@ class Messages:
         return self._fill(sentence, error.values) if sentence else None
 
 
+_TEXTS = Path(__file__).with_name("texts")
+
+
 @lru_cache(maxsize=2)
 def _load(language: Language) -> dict[str, Any]:
-    return tomllib.loads(Path(__file__).with_name(f"{language}.toml").read_text("utf-8"))
+    """The tables of all files of a language; which file a sentence stands in is only a matter of order."""
+    tables: dict[str, Any] = {}
+    for path in sorted((_TEXTS / language).glob("*.toml")):
+        for name, table in tomllib.loads(path.read_text("utf-8")).items():
+            merged = tables.setdefault(name, {})
+            if twice := merged.keys() & table.keys():
+                raise ValueError(f"{path}: {name}.{min(twice)} stands in another file, too")
+            merged |= table
+    return tables

@@ -1,0 +1,32 @@
+"""archfit doctor."""
+
+from __future__ import annotations
+
+from archfit.cli.answer import CODE_OF, answer
+from archfit.cli.options import HERE, PLAIN, Manner, Pretend, Target
+from archfit.flow import diagnose
+from archfit.report import json_v1, record
+from archfit.session import error_door
+
+
+def doctor(target: Target = None, /, *, pretend: Pretend = HERE, manner: Manner = PLAIN) -> int:
+    """Say why this environment does or does not run on the GPU, from the bytes of its libraries.
+
+    ```
+    archfit doctor
+    archfit doctor .venv --gpu 'RTX 5090'
+    archfit doctor .venv --json
+    ```
+    """
+    session = manner.session()
+    with error_door(session):
+        manner.check_output(".json", ".md")
+        diagnosis = diagnose(session, target, pretend.gpu, pretend.driver)
+        answer(
+            session,
+            manner,
+            show=lambda: session.screen.diagnosis(diagnosis, verbose=manner.verbose),
+            document=lambda: json_v1.doctor_document(diagnosis, session.messages),
+            markdown=lambda: record.render_diagnosis(session.messages, diagnosis),
+        )
+        return int(CODE_OF[diagnosis.status])

@@ -1,0 +1,58 @@
+"""archfit plan."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from archfit import api
+from archfit.cli.answer import answer
+from archfit.cli.options import HERE, PLAIN, Choice, Manner, Pretend, Strategy, Target, platform_tag, python_tag
+from archfit.errors import ExitCode
+from archfit.flow import diagnose
+from archfit.report import json_v1, record
+from archfit.session import error_door
+
+
+def plan(
+    target: Target = None,
+    /,
+    *,
+    pretend: Pretend = HERE,
+    python: Annotated[str | None, Parameter("--python", help="Pretend a Python: 3.11.")] = None,
+    platform: Annotated[
+        str | None, Parameter(help="Pretend a platform: linux-x86_64, linux-aarch64, windows-x86_64.")
+    ] = None,
+    strategy: Choice = Strategy.NEAREST,
+    offline: Annotated[bool, Parameter(help="Do not ask the package index for sizes.")] = False,
+    manner: Manner = PLAIN,
+) -> int:
+    """List every way out, best first, with cost, risk and commands; and what does not help, with the reason.
+
+    ```
+    archfit plan
+    archfit plan .venv --gpu 'RTX 5090' --driver 570.86.16 -o plan.json
+    ```
+    """
+    session = manner.session()
+    with error_door(session):
+        manner.check_output(".json", ".md")
+        wish = api.PlanWish(strategy.value, python_tag(python), platform_tag(platform))
+        found = api.make_plan(diagnose(session, target, pretend.gpu, pretend.driver), wish)
+        if not (offline or python or platform):
+            with session.counting("asking"):
+                found = api.price(found)
+            if any(o.kind == "upgrade" for o in found.options) and not any(
+                o.requires.download_bytes for o in found.options
+            ):
+                session.talk.print(session.messages.ui("no-sizes"), style="yellow")
+        answer(
+            session,
+            manner,
+            show=lambda: session.screen.plan(found),
+            document=lambda: json_v1.plan_document(found, session.messages),
+            markdown=lambda: record.render_plan(session.messages, found),
+        )
+        unsolved = any(row.text.key == "no-build" for row in found.unsolved)
+        return int(ExitCode.PROBLEMS if unsolved else ExitCode.OK)

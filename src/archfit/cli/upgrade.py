@@ -1,0 +1,89 @@
+"""archfit upgrade."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from archfit import api
+from archfit.cli.answer import answer
+from archfit.cli.options import HERE, PLAIN, Choice, Level, Manner, Pretend, Strategy, Target, highest_level, names_of
+from archfit.errors import ExitCode, UsageError
+from archfit.flow import announce, diagnose, perform_upgrade, say_done, upgrade_document
+from archfit.report import json_v1
+from archfit.session import Session, error_door
+
+
+def upgrade(
+    target: Target = None,
+    /,
+    *,
+    pretend: Pretend = HERE,
+    plan: Annotated[Path | None, Parameter("--plan", help="Apply the best option of this plan.")] = None,
+    strategy: Choice = Strategy.NEAREST,
+    level: Level = None,
+    allow_broken: Annotated[
+        tuple[str, ...], Parameter(help="Go on though this package no longer loads afterwards. Repeatable.")
+    ] = (),
+    dry_run: Annotated[bool, Parameter(help="Change nothing; print the same as pip and uv commands.")] = False,
+    yes: Annotated[bool, Parameter(["--yes", "-y"], help="Do not ask.")] = False,
+    manner: Manner = PLAIN,
+) -> int:
+    """Move the environment to a build that works: cloned, verified, then exchanged in one step; the old one is kept.
+
+    ```
+    archfit upgrade --dry-run
+    archfit upgrade .venv --yes
+    archfit upgrade --plan plan.json
+    ```
+    """
+    session = manner.session()
+    with error_door(session):
+        manner.check_output(".json")
+        wanted = highest_level(level)
+        diagnosis = diagnose(session, target, pretend.gpu, pretend.driver)
+        height = wanted or api.default_level(diagnosis.environment)
+        chosen = (
+            api.load_plan(plan, diagnosis.environment)
+            if plan
+            else api.make_plan(diagnosis, api.PlanWish(strategy.value))
+        )
+        with session.counting("asking"):
+            prepared = api.prepare_upgrade(diagnosis, chosen)
+        if prepared is None:
+            empty = json_v1.nothing_document(diagnosis.environment)
+            answer(session, manner, show=lambda: session.screen.plan(chosen), document=lambda: empty)
+            return int(ExitCode.OK)
+        if not manner.as_json:
+            announce(session, prepared)
+        if not (dry_run or yes or _confirmed(session)):
+            session.talk.print(session.messages.ui("not-confirmed"))
+            return int(ExitCode.INTERRUPTED)
+        receipt = None if dry_run else perform_upgrade(session, prepared, height, names_of(allow_broken))
+        answer(
+            session,
+            manner,
+            show=lambda: say_done(session, receipt) if receipt else _say_dry(session, prepared),
+            document=lambda: upgrade_document(session, prepared, receipt),
+        )
+    return int(ExitCode.OK)
+
+
+_YES, _NO = frozenset({"y", "yes", "是", "好"}), frozenset({"", "n", "no", "否", "不"})
+
+
+def _confirmed(session: Session) -> bool:
+    if not sys.stdin.isatty():
+        raise UsageError("needs-yes")
+    question = session.messages.ui("upgrade-confirm")
+    while (answer := session.talk.input(question + " [y/N] ", markup=False).strip().lower()) not in _YES | _NO:
+        pass
+    return answer in _YES
+
+
+def _say_dry(session: Session, prepared: api.Prepared) -> None:
+    session.screen.out.print(session.messages.ui("upgrade-dry"), style="bold")
+    session.screen.commands(prepared.option)

@@ -45,27 +45,27 @@ def main() -> int:
     trainer = Trainer(config, device, runtime.pick_precision("auto", device), given.steps)
     trainer.model.train()
     given.out.mkdir(parents=True, exist_ok=True)
+    facts = runtime.describe(device) | {
+        "batch": given.batch,
+        "config": given.config,
+        "training_frames": len(frames.split("train")),
+        "unseen_frames": len(frames.split("val")),
+    }
     curve, losses, began = [], [], time.perf_counter()
     for batch in on_device(training_loader(frames, config, range(given.steps)), device):
         losses.append(trainer.train_step(batch))
         if trainer.step % given.every == 0 or trainer.step == given.steps:
             curve.append(measure(trainer, frames, torch.stack(losses[-given.every :]).mean()))
             print({k: round(v, 4) for k, v in curve[-1].items()}, flush=True)
-    facts = runtime.describe(device) | {
-        "seconds": time.perf_counter() - began,
-        "batch": given.batch,
-        "config": given.config,
-    }
-    result = {
-        **facts,
-        "training_frames": len(frames.split("train")),
-        "unseen_frames": len(frames.split("val")),
-        "curve": curve,
-    }
-    (given.out / "learning.json").write_text(json.dumps(result, indent=1))
-    draw(curve).save(given.out / "learning.png")
+            keep(given.out, facts | {"seconds": time.perf_counter() - began, "curve": curve})
     print(given.out / "learning.png")
     return 0
+
+
+def keep(folder: Path, result: dict[str, object]) -> None:
+    """Write what there is so far: a run that is cut off has still measured something."""
+    (folder / "learning.json").write_text(json.dumps(result, indent=1))
+    draw(result["curve"]).save(folder / "learning.png")
 
 
 def measure(trainer: Trainer, frames: object, loss: torch.Tensor) -> dict[str, float]:

@@ -7,11 +7,18 @@ from typing import Any
 
 import pytest
 
+from archfit.arch import ComputeCapability
 from archfit.model import (
     Environment,
     Evidence,
+    GpuState,
+    Host,
+    Known,
     LockedPackage,
+    Place,
     Proof,
+    Storage,
+    Surroundings,
     Text,
     Unknown,
     Verification,
@@ -47,9 +54,33 @@ OUTCOME = {
     "reason": str,
     "findings": [str],
 }
+STORAGE = {"filesystem": str, "source": str, "device": int, "inode": int, "remote": bool}
+WHERE = {
+    "host": ({"name": str, "boot": OPTIONAL, "observed": str}, None),
+    "environment": {
+        "prefix": str,
+        "virtual": (bool, None),
+        "libc": OPTIONAL,
+        "packages": dict,
+        "places": [
+            {
+                "kind": ("environment", "torch-extension", "triton", "compute"),
+                "path": str,
+                "storage": (STORAGE, None),
+                "fingerprint": OPTIONAL,
+                "targets": [str],
+                "count": int,
+            }
+        ],
+        "gpu_states": [
+            {"name": str, "free_bytes": int, "total_bytes": int, "busy_percent": int, "processes": int},
+        ],
+    },
+}
 DOCTOR = {
     "schema": ("archfit.doctor/1",),
     **ENVIRONMENT,
+    **WHERE,
     "status": ("ok", "problems", "undecided"),
     "primary": OPTIONAL,
     "findings": [FINDING],
@@ -93,6 +124,7 @@ EVIDENCE = {
 VERIFY = {
     "schema": ("archfit.verify/1",),
     **ENVIRONMENT,
+    **WHERE,
     "level": ("static", "import", "kernels", "train"),
     "status": ("passed", "failed", "undecided"),
     "evidence": [EVIDENCE],
@@ -133,6 +165,20 @@ WORLDS: dict[str, Environment] = {
     "rebuild": world(torch("2.9.0", NEW), extension(), cuda="12.8"),
     "mixed": world(on=("GTX 1080 Ti", "RTX 5090"), release="580.65.06"),
     "cpu": world(torch("2.8.0+cpu", None), release="580.65.06", cuda=None),
+    "placed": world(
+        surroundings=Known(
+            Surroundings(
+                {},
+                (GpuState("H200", 1, 2, 3, False, False, ("python (7)",)),),
+                host=Host("node1", "", "2026-11-25T11:00:00Z"),
+                places=(
+                    Place("environment", "/env", Storage("nfs4", "server:/export", 52, 7, True), "ab"),
+                    Place("triton", "/home/you/.triton/cache", None, "", (ComputeCapability(9, 0),), 3),
+                ),
+            ),
+            "this machine",
+        )
+    ),
     "unreadable": world(unreadable=(("a.so", Text("plain", {"text": "Permission denied"})),)),
 }
 BLIND: dict[str, Environment] = {
@@ -207,6 +253,14 @@ def test_the_evidence_of_a_document_is_that_of_the_diagnosis() -> None:
         "source": "--driver 570.86.16",
         "open_kernel_module": None,
     }
+
+
+def test_where_an_environment_lies_is_told() -> None:
+    document = documents(WORLDS["placed"], "en")["doctor"]
+    assert document["host"] == {"name": "node1", "boot": None, "observed": "2026-11-25T11:00:00Z"}
+    assert document["environment"]["packages"] == {"torch": "2.4.1", "torchvision": "0.19.1"}
+    assert [place["targets"] for place in document["environment"]["places"]] == [[], ["sm_90"]]
+    assert document["environment"]["gpu_states"][0]["processes"] == 1
 
 
 def test_what_is_not_known_says_why() -> None:

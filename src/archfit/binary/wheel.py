@@ -14,8 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from isal import isal_zlib
-from isal.igzip_lib import IsalError
+try:
+    from isal import isal_zlib as inflater
+    from isal.igzip_lib import IsalError as InflateError
+except ImportError:  # carried to a node of a fleet, archfit has its pure Python packages only
+    import zlib as inflater  # type: ignore[no-redef]
+    from zlib import error as InflateError  # type: ignore[assignment]
 
 from archfit.binary.compilers import CompilerTexts, compiler_kind
 from archfit.binary.source import open_file, peek, read_exactly
@@ -163,7 +167,7 @@ def inflate(archive: Archive, member: Member, on_bytes: OnBytes | None = None) -
     pieces = _counted(archive.stream(member.packed_bytes, start), on_bytes)
     found = 0
     for piece in pieces if member.method == _STORED else _inflate(pieces, member):
-        found = isal_zlib.crc32(piece, found)
+        found = inflater.crc32(piece, found)
         yield piece
     if found != member.crc:
         raise FormatError("zip-crc", offset=member.offset, found=f"{found:08x}", expected=f"{member.crc:08x}")
@@ -176,7 +180,7 @@ def _shared(archive: Archive, member: Member, texts: CompilerTexts, on_bytes: On
 
 
 def _inflate(pieces: Iterable[bytes], member: Member) -> Iterator[bytes]:
-    machine = isal_zlib.decompressobj(-15)
+    machine = inflater.decompressobj(-15)
     try:
         for packed in pieces:
             piece = machine.decompress(packed, _OUTPUT_BYTES)
@@ -187,7 +191,7 @@ def _inflate(pieces: Iterable[bytes], member: Member) -> Iterator[bytes]:
                 return
         while piece := machine.flush(_OUTPUT_BYTES):
             yield piece
-    except (IsalError, EOFError, ValueError) as error:  # type: ignore[misc]  # the stub takes the class for an instance
+    except (InflateError, EOFError, ValueError) as error:  # type: ignore[misc]  # the stub takes the class for an instance
         raise FormatError("zip-damaged", offset=member.offset, cause=str(error)) from error
     if not machine.eof:
         raise FormatError("zip-damaged", offset=member.offset, cause="ends early")

@@ -7,6 +7,7 @@ from archfit.model.answers import Diagnosis, Fact, Finding, Outcome, Severity, S
 from archfit.model.change import History, LockedPackage, StateRecord
 from archfit.model.code import CodeKind, CodeObject, Compiler, CompilerKind, Container, Coverage, FileFormat, Library
 from archfit.model.facts import Known, Text, Unknown, Values
+from archfit.model.host import Host, Place, PlaceKind, Storage
 from archfit.model.logs import Cause, Culprit, Explanation, LogFacts, Quote
 from archfit.model.machine import (
     CacheEntry,
@@ -49,6 +50,7 @@ __all__ = [
     "Gpu",
     "GpuState",
     "History",
+    "Host",
     "Interpreter",
     "Known",
     "Library",
@@ -57,6 +59,8 @@ __all__ = [
     "Option",
     "OptionKind",
     "Outcome",
+    "Place",
+    "PlaceKind",
     "Plan",
     "Proof",
     "Quote",
@@ -68,6 +72,7 @@ __all__ = [
     "StateRecord",
     "Status",
     "Step",
+    "Storage",
     "Subject",
     "SubjectKind",
     "Surroundings",

@@ -12,6 +12,7 @@ from typing import Literal, Self
 from archfit.arch import ComputeCapability, CudaVersion
 from archfit.model.code import Compiler, Library
 from archfit.model.facts import Known, Text, Unknown
+from archfit.model.host import Host, Place
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -157,7 +158,8 @@ class Surroundings:
     """What lies around an environment and can spoil it.
 
     `variables` are the ones that CUDA, torch and the loader read; `libcuda` is the driver library that a program would load,
-    with its links followed; `compute_cache` says whether the driver can keep what it compiles: empty, or why not.
+    with its links followed; `compute_cache` says whether the driver can keep what it compiles: empty, or why not; `host` is
+    the machine, and `places` are the folders that it may share with others.
     """
 
     variables: Mapping[str, str]
@@ -166,6 +168,8 @@ class Surroundings:
     shadows: tuple[Shadow, ...] = ()
     libcuda: Path | None = None
     compute_cache: str = ""
+    host: Host | None = None
+    places: tuple[Place, ...] = ()
 
 
 _UNSEEN = Unknown("not looked at")

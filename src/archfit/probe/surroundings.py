@@ -15,7 +15,8 @@ from pathlib import Path
 from archfit.arch import ComputeCapability
 from archfit.binary.library import read_library
 from archfit.errors import FormatError
-from archfit.model import CacheEntry, Environment, GpuState, Known, Library, Shadow, Surroundings
+from archfit.model import CacheEntry, Environment, GpuState, Known, Library, PlaceKind, Shadow, Surroundings
+from archfit.probe.places import observe_host, observe_places
 
 _VARIABLES = (
     "LD_LIBRARY_PATH",
@@ -42,17 +43,22 @@ def observe_surroundings(env: Environment, environ: Mapping[str, str], states: S
     home = Path(environ.get("HOME", "/nonexistent"))
     own_sites = env.interpreter.value.site_dirs if isinstance(env.interpreter, Known) else ()
     compute = Path(environ.get("CUDA_CACHE_PATH") or home / ".nv/ComputeCache")
+    extensions, triton = torch_extensions_folder(env, environ, home), triton_folder(environ, home)
+    caches = (
+        *read_torch_extensions(extensions, own_sites),
+        *read_triton_cache(triton),
+        *read_compute_cache(compute),
+    )
+    folders: dict[PlaceKind, Path | None] = {"torch-extension": extensions, "triton": triton, "compute": compute}
     return Surroundings(
         variables={name: environ[name] for name in _VARIABLES if name in environ},
         gpu_states=tuple(states),
-        caches=(
-            *read_torch_extensions(torch_extensions_folder(env, environ, home), own_sites),
-            *read_triton_cache(triton_folder(environ, home)),
-            *read_compute_cache(compute),
-        ),
+        caches=caches,
         shadows=tuple(find_shadows(env, environ)),
         libcuda=find_libcuda(environ),
         compute_cache=_cache_trouble(compute, environ),
+        host=observe_host(environ),
+        places=observe_places(env, folders, caches),
     )
 
 

@@ -28,6 +28,7 @@ from archfit.model import (
     Verification,
 )
 from archfit.report.messages import Messages
+from archfit.report.where_v1 import where_document
 
 Document = dict[str, Any]
 _ENGLISH = Messages("en")  # what is rejected is a name: the same in every language
@@ -44,6 +45,7 @@ def doctor_document(diagnosis: Diagnosis, messages: Messages) -> Document:
     return {
         "schema": "archfit.doctor/1",
         **_environment(env),
+        **where_document(env),
         "status": diagnosis.status.value,
         "primary": diagnosis.primary.id if diagnosis.primary else None,
         "findings": [_finding(f, messages) for f in diagnosis.findings],
@@ -75,6 +77,7 @@ def verify_document(verification: Verification, environment: Environment, status
     return {
         "schema": "archfit.verify/1",
         **_environment(environment),
+        **where_document(environment),
         "level": verification.level,
         "status": status,
         "evidence": [_evidence(e, messages) for e in verification.evidence],

@@ -21,6 +21,7 @@ FLOORS = (
     {"audit"},
     {"coverage"},
     {"model"},
+    {"buildscript"},
     {"arch", "errors", "redact"},
     {"archfit"},
 )

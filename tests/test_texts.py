@@ -14,6 +14,7 @@ import pytest
 
 from archfit.arch import Verdict
 from archfit.audit import RULES
+from archfit.buildscript import Choice
 from archfit.catalog.signatures import load_signatures
 from archfit.checks import CHECKS, PRIMARY_ORDER
 from archfit.errors import ApplyError, ArchfitError
@@ -120,6 +121,7 @@ FAMILIES = {
         *(proof.value for proof in Proof),
         *(f"scan-kind-{kind}" for kind in get_args(SubjectKind)),
         *(f"scan-{verdict.value}" for verdict in Verdict if verdict is not Verdict.NO_GPU_CODE),
+        *(f"build-{choice}" for choice in get_args(Choice)),
         *(f"audit-{rule}" for rule in RULES),
         *(f"audit-rule-{rule}" for rule in RULES),
         *(f"explain-surer-{kind.area}" for kind in load_signatures().classes.values()),

@@ -114,7 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._file(index, manners, file.read_bytes(), path)
 
     def _page(self, index: Index, project: str) -> None:
-        files = [p for p in index.folder.glob("*.whl") if p.name.split("-")[0].replace("_", "-") == project]
+        files = [p for p in index.folder.iterdir() if p.is_file() and p.name.split("-")[0].replace("_", "-") == project]
         if not files:
             return self._send(404, b"")
         links = "".join(

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from archfit.arch import CudaVersion
+from archfit.buildscript import BuildScript
 from archfit.model.code import Compiler, Library
 from archfit.model.facts import Text
 from archfit.model.machine import Distribution
 
-SubjectKind = Literal["wheel", "library", "folder", "environment", "requirement"]
+SubjectKind = Literal["wheel", "library", "folder", "environment", "requirement", "sdist"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Subject:
 
     `name` is what was asked for, `file` what answered it (a wheel's name), `sha256` and `size_bytes` are its hash and size
     where it is one file; `cuda` is the release of torch in it. `unreadable` are files with the reason; `cached` is True for
-    an answer that was kept.
+    an answer that was kept. `build` is what the build files of a source package say.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Subject:
     size_bytes: int | None = None
     cuda: CudaVersion | None = None
     cached: bool = False
+    build: BuildScript | None = None
 
     @property
     def libraries(self) -> tuple[Library, ...]:

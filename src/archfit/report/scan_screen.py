@@ -13,6 +13,7 @@ from archfit.arch import ComputeCapability, Verdict
 from archfit.catalog import load_catalog
 from archfit.coverage import base_targets_of, judge_subject, lacking
 from archfit.model import Compiler, Container, Library, Subject
+from archfit.report.build_screen import show_build
 from archfit.report.text import Screen
 
 _LETTERS = {
@@ -36,6 +37,9 @@ def show_subject(
     screen: Screen, subject: Subject, devices: Sequence[ComputeCapability], *, verbose: bool, kernels: Kernels
 ) -> None:
     """What one thing holds, and what of it runs where."""
+    if subject.build:
+        show_build(screen, subject, subject.build, devices)
+        return
     judged = {device: judge_subject(subject, device, load_catalog().loading_of) for device in devices}
     shown = [lib for lib in subject.libraries if lib.containers and (verbose or _counts(lib, subject))]
     rows = [(lib, {d: package.libraries[lib.path].verdict for d, package in judged.items()}) for lib in shown]

@@ -10,6 +10,7 @@ from archfit.arch import ComputeCapability, Verdict
 from archfit.catalog import Catalog, load_catalog
 from archfit.coverage import judge_subject, lacking
 from archfit.model import Compiler, Coverage, Library, Subject
+from archfit.report.build_screen import build_document
 from archfit.report.messages import Messages
 
 Document = dict[str, Any]
@@ -35,7 +36,7 @@ def scan_document(
 
 def _subject(subject: Subject, devices: Sequence[ComputeCapability], messages: Messages, *, verbose: bool) -> Document:
     catalog = load_catalog()
-    judged = {device.sm: judge_subject(subject, device, catalog.loading_of) for device in devices}
+    judged = {device.sm: judge_subject(subject, device, catalog.loading_of) for device in devices if not subject.build}
     single = subject.distributions[0] if len(subject.distributions) == 1 else None
     named = single if single and single.version else None
     return {
@@ -43,8 +44,8 @@ def _subject(subject: Subject, devices: Sequence[ComputeCapability], messages: M
         "kind": subject.kind,
         "file": subject.file or None,
         "sha256": subject.sha256,
-        "package": named.name if named else None,
-        "version": named.version if named else None,
+        "package": subject.build.package if subject.build else named.name if named else None,
+        "version": subject.build.version if subject.build else named.version if named else None,
         "cuda": str(subject.cuda) if subject.cuda else None,
         "libraries": [
             {
@@ -62,6 +63,7 @@ def _subject(subject: Subject, devices: Sequence[ComputeCapability], messages: M
             sm: {"verdict": package.verdict.value, "decided_by": list(package.decided_by)}
             for sm, package in judged.items()
         },
+        "build": build_document(subject.build, devices) if subject.build else None,
     }
 
 

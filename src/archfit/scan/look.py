@@ -15,10 +15,12 @@ from archfit.binary.compilers import compiler_kind, read_compiler
 from archfit.binary.library import read_library
 from archfit.binary.wheel import Archive, OnBytes, open_wheel
 from archfit.catalog import load_catalog
-from archfit.errors import FormatError, UsageError
+from archfit.errors import FormatError, ObserveError, UsageError
 from archfit.model import Compiler, Distribution, Library, Subject, Text
 from archfit.scan import cache
 from archfit.scan.index import find_wheel, open_remote, without_secrets
+from archfit.scan.releases import find_sdist
+from archfit.scan.sdist import is_sdist, read_sdist, read_sdist_stream, stream_of
 from archfit.scan.wheels import read_wheel
 
 _CODE = re.compile(r"(\.so(\.\d+)*|\.dll|\.pyd|\.cubin|\.ptx|\.fatbin|\.a|\.lib|\.o|\.obj)$", re.IGNORECASE)
@@ -51,6 +53,8 @@ def scan(wish: ScanWish, on_bytes: OnBytes | None = None, on_total: OnTotal | No
     path = Path(os.path.expanduser(wish.name))  # noqa: PTH111  # which raises nothing for the home of nobody
     if path.is_dir():
         return _scan_folder(wish, path, on_bytes, on_total)
+    if is_sdist(path.name) and path.is_file():
+        return _scan_sdist(wish, path, on_bytes, on_total)
     if path.exists():
         is_wheel = path.suffix.lower() in (".whl", ".zip")
         return _scan_wheel(wish, path, on_bytes, on_total) if is_wheel else _scan_file(wish, path)
@@ -75,7 +79,7 @@ def _requirement(text: str) -> str:
 
 
 def _means_a_file(text: str) -> bool:
-    return os.sep in text or text.lower().endswith(".whl") or _CODE.search(text) is not None
+    return os.sep in text or text.lower().endswith(".whl") or is_sdist(text) or _CODE.search(text) is not None
 
 
 def _scan_file(wish: ScanWish, path: Path) -> Subject:
@@ -90,8 +94,39 @@ def _scan_wheel(wish: ScanWish, path: Path, on_bytes: OnBytes | None, on_total: 
     return _kept(wish, subject) or _read(open_wheel(path), subject, on_bytes, on_total)
 
 
+def _scan_sdist(wish: ScanWish, path: Path, on_bytes: OnBytes | None, on_total: OnTotal | None) -> Subject:
+    size_bytes = path.stat().st_size
+    if on_total:
+        on_total(size_bytes)
+    build = read_sdist(path, on_bytes)
+    digest = cache.hash_file(path)
+    return Subject(wish.name, "sdist", (), file=path.name, sha256=digest, size_bytes=size_bytes, build=build)
+
+
+def _scan_remote_sdist(
+    wish: ScanWish, requirement: str, on_bytes: OnBytes | None, on_total: OnTotal | None
+) -> Subject | None:
+    """The source package that a requirement means where it has no wheel; None where there is none either."""
+    found = find_sdist(requirement)
+    if found is None:
+        return None
+    with open_remote(found) as archive:
+        if on_total:
+            on_total(archive.size_bytes)
+        build = read_sdist_stream(found.file, stream_of(archive, on_bytes))
+    name = without_secrets(wish.name)
+    return Subject(name, "sdist", (), file=found.file, sha256=found.sha256, size_bytes=found.size_bytes, build=build)
+
+
 def _scan_requirement(wish: ScanWish, requirement: str, on_bytes: OnBytes | None, on_total: OnTotal | None) -> Subject:
-    wheel = find_wheel(requirement, wish.platform, wish.python)
+    try:
+        wheel = find_wheel(requirement, wish.platform, wish.python)
+    except (ObserveError, UsageError) as error:
+        if error.key not in ("no-wheel", "wheel-not-found"):
+            raise
+        if subject := _scan_remote_sdist(wish, requirement, on_bytes, on_total):
+            return subject
+        raise
     subject = Subject(without_secrets(wish.name), "requirement", (), file=wheel.file, sha256=wheel.sha256)
     return _kept(wish, subject) or _read(open_remote(wheel), subject, on_bytes, on_total)
 

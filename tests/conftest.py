@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import unified_diff
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,10 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         path = GOLDEN / name
         if request.config.getoption("--update-golden"):
             path.write_text(text, "utf-8")
-        assert text == path.read_text("utf-8")
+        kept = path.read_text("utf-8") if path.is_file() else ""
+        if text != kept:
+            lines = unified_diff(kept.splitlines(), text.splitlines(), f"golden/{name}", "now", lineterm="", n=2)
+            pytest.fail("\n".join([*lines, "", "if this is meant: pytest tests/report --update-golden"]), pytrace=False)
 
     return compare
 

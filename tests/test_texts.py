@@ -153,6 +153,9 @@ def test_placeholders_have_names() -> None:
 def test_chinese_is_chinese() -> None:
     """A sentence that has words in English has Chinese characters in Chinese; names and bare placeholders do not."""
     names = {
+        "area.gpu",
+        "area.python",
+        "area.torch",
         "check.interpreter",
         "check.gpu",
         "check.torch",

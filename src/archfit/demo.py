@@ -19,7 +19,10 @@ from archfit.catalog import Build, load_catalog
 from archfit.errors import ApplyError, ArchfitError, ObserveError, UsageError
 from archfit.flow import announce, diagnose, perform_upgrade, say_done
 from archfit.model import Gpu, Interpreter
-from archfit.report.text import size
+from archfit.report.doctor_screen import show_diagnosis
+from archfit.report.plan_screen import show_plan
+from archfit.report.proof_screen import show_history, show_verification
+from archfit.report.screen import size
 from archfit.session import Session
 
 _STORY_TORCH = "2.4.1"  # what the person has whom archfit was written for
@@ -139,13 +142,13 @@ def _play(session: Session, scene: Scene, target: Path, driver: str) -> Path:
     screen, gpus = session.screen, [scene.gpu.name if " " in scene.gpu.name else scene.gpu.capability.sm]
     _headline(session, "demo-doctor")
     broken = diagnose(session, str(target), gpus, driver)
-    screen.diagnosis(broken)
+    show_diagnosis(screen, broken)
     if broken.primary is None or not broken.primary.id.startswith("arch-"):
         raise ArchfitError("demo-not-broken", gpu=scene.gpu.name)
     _headline(session, "demo-plan")
     with session.counting("asking"):
         plan = api.price(api.make_plan(broken, api.PlanWish()))
-    screen.plan(plan)
+    show_plan(screen, plan)
     _headline(session, "demo-upgrade")
     prepared = api.prepare_upgrade(broken, plan)
     if prepared is None:
@@ -158,12 +161,12 @@ def _play(session: Session, scene: Scene, target: Path, driver: str) -> Path:
     with session.steps() as (on_step, on_probe):
         on_step("prove")
         proof = api.prove(whole, "import", on_probe)
-    screen.verification(proof)
+    show_verification(screen, proof)
     if not proof.passed:
         raise ApplyError("not-verified", failed="import")
     _back_and_forth(session, target)
     _headline(session, "demo-history")
-    screen.history(api.history(str(target)))
+    show_history(screen, api.history(str(target)))
     if receipt.record is None:
         raise ApplyError("disk-full", needed="?", free="0", path=target.parent)
     return receipt.record

@@ -7,8 +7,10 @@ from datetime import datetime
 
 from archfit import api
 from archfit.errors import ArchfitError
-from archfit.model import Diagnosis, Verification
+from archfit.model import Diagnosis, Option, Verification
 from archfit.report import json_v1, record
+from archfit.report.plan_screen import show_changes, show_needs
+from archfit.report.proof_screen import show_verification
 from archfit.session import Session
 
 
@@ -18,15 +20,26 @@ def diagnose(session: Session, target: str | None, gpus: Sequence[str], driver: 
         return api.doctor(api.Wish(target, tuple(gpus), driver), on_read)
 
 
+def remedy_of(diagnosis: Diagnosis) -> Option | None:
+    """The best way out of what was found; None where nothing is wrong, or nobody can tell."""
+    if diagnosis.primary is None:
+        return None
+    try:
+        best = api.make_plan(diagnosis, api.PlanWish()).options[0]
+    except ArchfitError:
+        return None  # `archfit plan` says why there is none
+    return best if best.kind not in ("none", "cpu") else None
+
+
 def announce(session: Session, prepared: api.Prepared) -> None:
     """Say what an upgrade will change, before it is changed."""
     screen, messages = session.screen, session.messages
     root = prepared.before.environment.root
     screen.out.print(messages.ui("upgrade-will", target=root), style="bold", soft_wrap=True)
-    screen.changes(prepared.changes)
+    show_changes(screen, prepared.changes)
     needs = prepared.option.requires
     if needs.download_bytes:
-        screen.needs(prepared.option)
+        show_needs(screen, prepared.option)
     screen.left_over(prepared.left_over)
     screen.out.print(
         messages.ui("upgrade-safe", command=prepared.before.environment.command("rollback")), soft_wrap=True
@@ -71,7 +84,7 @@ def perform_upgrade(
             )
     except ArchfitError as error:
         if (proof := getattr(error, "proof", None)) and not session.as_json:
-            session.screen.verification(proof, only_failures=True)
+            show_verification(session.screen, proof, only_failures=True)
         raise
     return receipt
 
@@ -79,7 +92,7 @@ def perform_upgrade(
 def say_done(session: Session, receipt: api.Receipt) -> None:
     """What an upgrade did, in three lines."""
     messages, out = session.messages, session.screen.out
-    session.screen.verification(receipt.verification, only_failures=True)
+    show_verification(session.screen, receipt.verification, only_failures=True)
     root = receipt.prepared.before.environment.root
     after = receipt.history.live.label if receipt.history.live else "-"
     out.print(messages.ui("upgrade-done", target=root, after=after), style="green", soft_wrap=True)

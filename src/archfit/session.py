@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -33,7 +33,7 @@ from rich.text import Text as Styled
 
 from archfit.errors import ArchfitError, ExitCode, Interrupted, UsageError
 from archfit.report.messages import Language, Messages, language_of
-from archfit.report.text import Screen
+from archfit.report.screen import Screen
 
 
 class Session:
@@ -66,10 +66,11 @@ class Session:
         with suppress(OSError, ValueError):  # ValueError: a stdout without a descriptor, as in a test
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
-    def write(self, path: Path, documents: dict[str, Callable[[], str]]) -> None:
+    def write(self, path: Path, documents: Mapping[str, Callable[[], str | bytes]]) -> None:
         """Write the document that the suffix of `path` asks for, and say so."""
+        document = documents[path.suffix.lower()]()
         try:
-            path.write_text(documents[path.suffix.lower()](), "utf-8")
+            path.write_bytes(document.encode("utf-8") if isinstance(document, str) else document)
         except OSError as error:
             raise UsageError("output-failed", path=path, cause=error.strerror) from error
         self.talk.print(self.messages.ui("written", path=path), soft_wrap=True, markup=False)

@@ -35,9 +35,12 @@ from archfit.model import (
 )
 from archfit.report import json_v1, record
 from archfit.report.audit_v1 import show_audits
+from archfit.report.doctor_screen import show_diagnosis
 from archfit.report.messages import Language, Messages
+from archfit.report.plan_screen import show_changes, show_plan
+from archfit.report.proof_screen import show_history, show_verification
 from archfit.report.scan_screen import show_subject
-from archfit.report.text import Screen, size
+from archfit.report.screen import Screen, size
 from worlds import (
     NEW,
     NO_DRIVER,
@@ -169,57 +172,57 @@ def after_the_upgrade() -> Diagnosis:
 @pytest.mark.parametrize("name", DIAGNOSES)
 def test_doctor(golden: Golden, name: str, language: Language) -> None:
     diagnosis = diagnosis_of(DIAGNOSES[name])
-    golden(f"doctor-{name}.{language}.txt", drawn(lambda s: s.diagnosis(diagnosis), language))
+    golden(f"doctor-{name}.{language}.txt", drawn(lambda s: show_diagnosis(s, diagnosis), language))
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("width", [60, 200])
 def test_doctor_on_other_screens(golden: Golden, width: int, language: Language) -> None:
     diagnosis = diagnosis_of(OLD_STORY)
-    golden(f"doctor-old-story-{width}.{language}.txt", drawn(lambda s: s.diagnosis(diagnosis), language, width))
+    golden(f"doctor-old-story-{width}.{language}.txt", drawn(lambda s: show_diagnosis(s, diagnosis), language, width))
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_doctor_verbose(golden: Golden, language: Language) -> None:
     diagnosis = diagnosis_of(EVERYTHING)
-    golden(f"doctor-verbose.{language}.txt", drawn(lambda s: s.diagnosis(diagnosis, verbose=True), language))
+    golden(f"doctor-verbose.{language}.txt", drawn(lambda s: show_diagnosis(s, diagnosis, verbose=True), language))
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("name", PLANS)
 def test_plan(golden: Golden, name: str, language: Language) -> None:
-    golden(f"plan-{name}.{language}.txt", drawn(lambda s: s.plan(PLANS[name]), language))
+    golden(f"plan-{name}.{language}.txt", drawn(lambda s: show_plan(s, PLANS[name]), language))
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("width", [60, 200])
 def test_plan_on_other_screens(golden: Golden, width: int, language: Language) -> None:
-    golden(f"plan-old-story-{width}.{language}.txt", drawn(lambda s: s.plan(PLANS["old-story"]), language, width))
+    golden(f"plan-old-story-{width}.{language}.txt", drawn(lambda s: show_plan(s, PLANS["old-story"]), language, width))
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("width", WIDTHS)
 def test_history(golden: Golden, width: int, language: Language) -> None:
-    golden(f"history-{width}.{language}.txt", drawn(lambda s: s.history(HISTORY), language, width))
+    golden(f"history-{width}.{language}.txt", drawn(lambda s: show_history(s, HISTORY), language, width))
 
 
 @pytest.mark.parametrize(
     ("language", "sentence"), [("en", "archfit never changed /env."), ("zh", "archfit 从未改动过 /env。")]
 )
 def test_no_history(language: Language, sentence: str) -> None:
-    assert drawn(lambda s: s.history(NEVER), language) == f"{sentence}\n"
+    assert drawn(lambda s: show_history(s, NEVER), language) == f"{sentence}\n"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("name", PROOFS)
 def test_verification(golden: Golden, name: str, language: Language) -> None:
-    golden(f"verify-{name}.{language}.txt", drawn(lambda s: s.verification(PROOFS[name]), language))
+    golden(f"verify-{name}.{language}.txt", drawn(lambda s: show_verification(s, PROOFS[name]), language))
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("width", [60, 80])
 def test_changes(golden: Golden, width: int, language: Language) -> None:
-    golden(f"changes-{width}.{language}.txt", drawn(lambda s: s.changes(CHANGES), language, width))
+    golden(f"changes-{width}.{language}.txt", drawn(lambda s: show_changes(s, CHANGES), language, width))
 
 
 ERRORS: list[ArchfitError] = [
@@ -239,12 +242,12 @@ def test_errors(golden: Golden, language: Language) -> None:
 # --- every screen fits -----------------------------------------------------------------------------------------------
 
 DRAWINGS: dict[str, Callable[[Screen], None]] = {
-    **{f"doctor-{name}": (lambda s, e=env: s.diagnosis(diagnosis_of(e))) for name, env in DIAGNOSES.items()},  # type: ignore[misc]
-    "doctor-verbose": lambda s: s.diagnosis(diagnosis_of(EVERYTHING), verbose=True),
-    **{f"plan-{name}": (lambda s, p=plan: s.plan(p)) for name, plan in PLANS.items()},  # type: ignore[misc]
-    "history": lambda s: s.history(HISTORY),
-    "verification": lambda s: s.verification(PROOF),
-    "changes": lambda s: s.changes(CHANGES),
+    **{f"doctor-{name}": (lambda s, e=env: show_diagnosis(s, diagnosis_of(e))) for name, env in DIAGNOSES.items()},  # type: ignore[misc]
+    "doctor-verbose": lambda s: show_diagnosis(s, diagnosis_of(EVERYTHING), verbose=True),
+    **{f"plan-{name}": (lambda s, p=plan: show_plan(s, p)) for name, plan in PLANS.items()},  # type: ignore[misc]
+    "history": lambda s: show_history(s, HISTORY),
+    "verification": lambda s: show_verification(s, PROOF),
+    "changes": lambda s: show_changes(s, CHANGES),
     "scan": lambda s: scan_screen("wheel", verbose=True)(s),
     "audit": lambda s: show_audits(s, AUDITS, 1),
 }
@@ -262,13 +265,13 @@ def test_a_screen_that_knows_no_unicode_gets_ascii(name: str) -> None:
 def test_the_command_that_comes_next_stands_on_one_line(name: str, language: Language) -> None:
     diagnosis = diagnosis_of(DIAGNOSES[name])
     assert diagnosis.primary is not None
-    last = drawn(lambda s: s.diagnosis(diagnosis), language, 60).splitlines()[-1]
+    last = drawn(lambda s: show_diagnosis(s, diagnosis), language, 60).splitlines()[-1]
     assert last.endswith(diagnosis.primary.fix)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_command_of_a_plan_stands_on_one_line(language: Language) -> None:
-    lines = drawn(lambda s: s.plan(PLANS["driver-first"]), language, 60).splitlines()
+    lines = drawn(lambda s: show_plan(s, PLANS["driver-first"]), language, 60).splitlines()
     commands = [c for o in PLANS["driver-first"].options for c in (*o.pip, *o.uv)]
     assert [c for c in commands if not any(line.startswith(f"   $ {c}") for line in lines)] == []
 
@@ -282,9 +285,9 @@ def test_brackets_in_a_path_are_brackets() -> None:
     plan = plan_of(env)
     states = tuple(StateRecord(0, "torch [2]", WHEN, "", Path(ODD), True, "", None) for _ in range(1))
     pages = {
-        "doctor": drawn(lambda s: s.diagnosis(diagnosis_of(env)), "en", 200),
-        "plan": drawn(lambda s: s.plan(plan), "en", 200),
-        "history": drawn(lambda s: s.history(History(Path(ODD), states, ())), "en", 200),
+        "doctor": drawn(lambda s: show_diagnosis(s, diagnosis_of(env)), "en", 200),
+        "plan": drawn(lambda s: show_plan(s, plan), "en", 200),
+        "history": drawn(lambda s: show_history(s, History(Path(ODD), states, ())), "en", 200),
     }
     assert {name for name, page in pages.items() if ODD not in page} == set()
 

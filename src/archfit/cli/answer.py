@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from archfit.cli.options import Manner
 from archfit.errors import ExitCode
 from archfit.model import Status
 from archfit.report import json_v1
+from archfit.report.heatmap import HeatMap
 from archfit.session import Session
 
 CODE_OF = {Status.OK: ExitCode.OK, Status.PROBLEMS: ExitCode.PROBLEMS, Status.UNDECIDED: ExitCode.UNDECIDED}
@@ -20,7 +22,7 @@ def answer(
     show: Callable[[], None],
     document: Callable[[], json_v1.Document],
     markdown: Callable[[], str] | None = None,
-    more: Mapping[str, Callable[[], str]] | None = None,
+    more: Mapping[str, Callable[[], str | bytes]] | None = None,
 ) -> None:
     """To the screen or as one document, and into a file if one was named."""
     try:
@@ -32,6 +34,21 @@ def answer(
     except BrokenPipeError:
         session.let_go()  # whoever read us has left; the answer, and so the exit code, stands
     if manner.output:
-        renderers = {".json": lambda: json_v1.dump(document()), **({".md": markdown} if markdown else {})}
-        renderers |= more or {}
-        session.write(manner.output, renderers)
+        renderers: dict[str, Callable[[], str | bytes]] = {".json": lambda: json_v1.dump(document())}
+        renderers |= {".md": markdown} if markdown else {}
+        session.write(manner.output, renderers | dict(more or {}))
+
+
+PICTURES = (".svg", ".png")
+
+
+def pictures(session: Session, heat: Callable[[], HeatMap], subject: str) -> dict[str, Callable[[], str | bytes]]:
+    """The renderers of a heat map; `subject` is what it shows. Drawn only if such a file is asked for."""
+
+    def draw(suffix: str) -> str | bytes:
+        from archfit.report.picture import render_png, render_svg
+
+        title = session.messages.ui("picture-title", subject=subject)
+        return (render_png if suffix == ".png" else render_svg)(heat(), title, session.messages)
+
+    return {suffix: partial(draw, suffix) for suffix in PICTURES}

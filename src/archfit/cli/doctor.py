@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from archfit.cli.answer import CODE_OF, answer
+from archfit import api
+from archfit.cli.answer import CODE_OF, PICTURES, answer, pictures
 from archfit.cli.options import HERE, PLAIN, Manner, Pretend, Target
-from archfit.flow import diagnose
+from archfit.flow import diagnose, remedy_of
 from archfit.report import json_v1, record
+from archfit.report.doctor_screen import show_diagnosis
+from archfit.report.heatmap import map_environment
 from archfit.session import error_door
 
 
@@ -20,13 +23,18 @@ def doctor(target: Target = None, /, *, pretend: Pretend = HERE, manner: Manner 
     """
     session = manner.session()
     with error_door(session):
-        manner.check_output(".json", ".md")
+        manner.check_output(".json", ".md", *PICTURES)
         diagnosis = diagnose(session, target, pretend.gpu, pretend.driver)
         answer(
             session,
             manner,
-            show=lambda: session.screen.diagnosis(diagnosis, verbose=manner.verbose),
+            show=lambda: show_diagnosis(session.screen, diagnosis, remedy=remedy_of(diagnosis), verbose=manner.verbose),
             document=lambda: json_v1.doctor_document(diagnosis, session.messages),
             markdown=lambda: record.render_diagnosis(session.messages, diagnosis),
+            more=pictures(
+                session,
+                lambda: map_environment(diagnosis.environment, api.devices_of(())),
+                str(diagnosis.environment.root),
+            ),
         )
         return int(CODE_OF[diagnosis.status])

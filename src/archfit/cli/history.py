@@ -13,6 +13,7 @@ from archfit.cli.options import PLAIN, Manner, Target
 from archfit.errors import ExitCode
 from archfit.model import History
 from archfit.report import json_v1
+from archfit.report.proof_screen import show_history
 from archfit.session import Session, error_door
 
 
@@ -61,7 +62,7 @@ def history(target: Target = None, /, *, manner: Manner = PLAIN) -> int:
         answer(
             session,
             manner,
-            show=lambda: session.screen.history(story),
+            show=lambda: show_history(session.screen, story),
             document=lambda: json_v1.history_document(story),
         )
     return int(ExitCode.OK)

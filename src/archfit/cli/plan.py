@@ -12,6 +12,7 @@ from archfit.cli.options import HERE, PLAIN, Choice, Manner, Pretend, Strategy, 
 from archfit.errors import ExitCode
 from archfit.flow import diagnose
 from archfit.report import json_v1, record
+from archfit.report.plan_screen import show_plan
 from archfit.session import error_door
 
 
@@ -50,7 +51,7 @@ def plan(
         answer(
             session,
             manner,
-            show=lambda: session.screen.plan(found),
+            show=lambda: show_plan(session.screen, found),
             document=lambda: json_v1.plan_document(found, session.messages),
             markdown=lambda: record.render_plan(session.messages, found),
         )

@@ -7,10 +7,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from archfit import api
-from archfit.cli.answer import answer
+from archfit.cli.answer import PICTURES, answer, pictures
 from archfit.cli.options import PLAIN, GpuSpecs, Manner, platform_tag, python_version
 from archfit.errors import UsageError
 from archfit.report import scan_v1
+from archfit.report.heatmap import map_subjects
 from archfit.report.scan_screen import show_subject
 from archfit.scanning import code_of, kernels_lacking, scan_all, wishes_for
 from archfit.session import error_door
@@ -44,7 +45,7 @@ def scan(
     """
     session = manner.session()
     with error_door(session):
-        manner.check_output(".json")
+        manner.check_output(".json", *PICTURES)
         if not subjects:
             raise UsageError("scan-nothing-named")
         platform_tag(platform)
@@ -65,6 +66,9 @@ def scan(
             manner,
             show=show,
             document=lambda: scan_v1.scan_document(found, devices, told, session.messages, verbose=verbose),
+            more=pictures(
+                session, lambda: map_subjects(found, devices), session.messages.ui("separator").join(subjects)
+            ),
         )
         for _, error in failures:
             session.screen.error(error)

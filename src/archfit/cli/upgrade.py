@@ -14,6 +14,7 @@ from archfit.cli.options import HERE, PLAIN, Choice, Level, Manner, Pretend, Str
 from archfit.errors import ExitCode, UsageError
 from archfit.flow import announce, diagnose, perform_upgrade, say_done, upgrade_document
 from archfit.report import json_v1
+from archfit.report.plan_screen import show_commands, show_plan
 from archfit.session import Session, error_door
 
 
@@ -55,7 +56,7 @@ def upgrade(
             prepared = api.prepare_upgrade(diagnosis, chosen)
         if prepared is None:
             empty = json_v1.nothing_document(diagnosis.environment)
-            answer(session, manner, show=lambda: session.screen.plan(chosen), document=lambda: empty)
+            answer(session, manner, show=lambda: show_plan(session.screen, chosen), document=lambda: empty)
             return int(ExitCode.OK)
         if not manner.as_json:
             announce(session, prepared)
@@ -86,4 +87,4 @@ def _confirmed(session: Session) -> bool:
 
 def _say_dry(session: Session, prepared: api.Prepared) -> None:
     session.screen.out.print(session.messages.ui("upgrade-dry"), style="bold")
-    session.screen.commands(prepared.option)
+    show_commands(session.screen, prepared.option)

@@ -13,6 +13,7 @@ from archfit.errors import ExitCode
 from archfit.flow import diagnose
 from archfit.model import Diagnosis, Proof, Status, Verification
 from archfit.report import json_v1
+from archfit.report.proof_screen import show_verification
 from archfit.session import Session, error_door
 
 
@@ -68,6 +69,6 @@ def _verify_code(diagnosis: Diagnosis, proof: Verification, device: Device) -> E
 
 
 def _say_verified(session: Session, proof: Verification, device: Device) -> None:
-    session.screen.verification(proof)
+    show_verification(session.screen, proof)
     if device is Device.CPU:
         session.screen.out.print(session.messages.ui("on-cpu"), style="yellow")

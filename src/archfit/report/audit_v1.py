@@ -9,7 +9,7 @@ from rich.text import Text as Styled
 
 from archfit.audit import Audit, Policy, Violation
 from archfit.report.messages import Messages
-from archfit.report.text import Screen
+from archfit.report.screen import Screen
 
 Document = dict[str, Any]
 

@@ -11,7 +11,7 @@ from archfit.arch import ComputeCapability, Verdict
 from archfit.buildscript import BuildScript, Spot, append_flags
 from archfit.catalog import load_catalog
 from archfit.model import Subject
-from archfit.report.text import Screen
+from archfit.report.screen import Screen
 
 _SPOTS = 3
 _NEWEST_STANDARD = 20  # docs/building-torch.md: what the headers of torch ask for from 2.14 on

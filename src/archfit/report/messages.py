@@ -75,6 +75,10 @@ class Messages:
         """What a check is called."""
         return str(self._table["check"][name])
 
+    def area(self, name: str) -> str:
+        """What an area of checks is called."""
+        return str(self._table["area"][name])
+
     def title(self, finding: Finding) -> str:
         """A finding in one line."""
         return self._fill(self._table["finding"][finding.id]["title"], self.values(finding.values))

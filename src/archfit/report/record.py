@@ -18,7 +18,7 @@ from archfit.model import (
     Verification,
 )
 from archfit.report.messages import Messages
-from archfit.report.text import size
+from archfit.report.screen import size
 
 
 def render_record(

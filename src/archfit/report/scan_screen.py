@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from rich.cells import cell_len
 from rich.padding import Padding
@@ -14,23 +15,14 @@ from archfit.catalog import load_catalog
 from archfit.coverage import base_targets_of, judge_subject, lacking
 from archfit.model import Compiler, Container, Library, Subject
 from archfit.report.build_screen import show_build
-from archfit.report.text import Screen
+from archfit.report.grid import draw_grid, draw_legend, sign
+from archfit.report.heatmap import LOOKS, SHOWN, map_subject
+from archfit.report.screen import Screen
 
-_LETTERS = {
-    Verdict.NATIVE: ("●", "N", "green"),
-    Verdict.COMPATIBLE: ("○", "C", "green"),
-    Verdict.JIT: ("j", "J", "yellow"),
-    Verdict.PARTIAL: ("!", "P", "yellow"),
-    Verdict.NONE: ("✗", "x", "red"),
-    Verdict.NO_GPU_CODE: (" ", " ", "dim"),
-}
-_SHOWN = (Verdict.NATIVE, Verdict.COMPATIBLE, Verdict.JIT, Verdict.PARTIAL, Verdict.NONE)
-_WIDEST_NAME, _GAP = 40, 2
+_GAP = 2
 
 Kernels = Mapping[str, Sequence[str]]
 """By path of a library: readable names of kernels in the containers that lack a GPU."""
-
-Row = tuple[Library, dict[ComputeCapability, Verdict]]
 
 
 def show_subject(
@@ -42,15 +34,17 @@ def show_subject(
         return
     judged = {device: judge_subject(subject, device, load_catalog().loading_of) for device in devices}
     shown = [lib for lib in subject.libraries if lib.containers and (verbose or _counts(lib, subject))]
-    rows = [(lib, {d: package.libraries[lib.path].verdict for d, package in judged.items()}) for lib in shown]
-    rows = [row for row in rows if set(row[1].values()) != {Verdict.NO_GPU_CODE}]
+    heat = map_subject(subject, devices, [lib.path for lib in shown])
     _heading(screen, subject, len(shown))
-    if rows:
+    if heat.rows:
         explained = _by_verdict(screen, {device: package.verdict for device, package in judged.items()})
-        if len(rows) > 1:
-            _rows(screen, rows, devices)
-        seen = {v for _, verdicts in rows for v in verdicts.values()} | {p.verdict for p in judged.values()}
-        _legend(screen, seen - explained)
+        if len(heat.rows) > 1:
+            screen.out.print()
+            draw_grid(screen, replace(heat, rows=tuple(replace(r, label=_name(r.label)) for r in heat.rows)))
+        unexplained = {*heat.verdicts, *(p.verdict for p in judged.values())} - explained - {Verdict.NO_GPU_CODE}
+        if unexplained:
+            screen.out.print()
+            draw_legend(screen, unexplained)
     for library in shown if verbose or len(shown) == 1 else ():
         _details(screen, library)
     if verbose:
@@ -102,7 +96,7 @@ def _by_verdict(screen: Screen, verdicts: Mapping[ComputeCapability, Verdict]) -
     """
     names = {
         verdict: " ".join(device.sm for device, v in verdicts.items() if v is verdict)
-        for verdict in _SHOWN
+        for verdict in SHOWN
         if verdict in verdicts.values()
     }
     meanings = {verdict: screen.messages.ui(f"scan-{verdict.value}") for verdict in names}
@@ -112,77 +106,14 @@ def _by_verdict(screen: Screen, verdicts: Mapping[ComputeCapability, Verdict]) -
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     for verdict in names:
-        name = Styled.assemble(_cell(screen, verdict), (f" {verdict.value}", _LETTERS[verdict][2]))
+        name = Styled.assemble(sign(screen, verdict), (f" {verdict.value}", LOOKS[verdict].style))
         grid.add_row(name, names[verdict], *([Styled(meanings[verdict], style="dim")] if beside else []))
     screen.out.print(Padding(grid, (0, 0, 0, 2)))
     return set(names) if beside else set()
 
 
-def _legend(screen: Screen, verdicts: Iterable[Verdict]) -> None:
-    grid = Table.grid(padding=(0, _GAP, 0, 0))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold", style="dim")
-    wanted = set(verdicts)
-    for verdict in (v for v in _SHOWN if v in wanted):
-        name = Styled.assemble(_cell(screen, verdict), (f" {verdict.value}", "dim"))
-        grid.add_row(name, screen.messages.ui(f"scan-{verdict.value}"))
-    if wanted & set(_SHOWN):
-        screen.out.print()
-        screen.out.print(Padding(grid, (0, 0, 0, 2)))
-
-
-def _rows(screen: Screen, rows: Sequence[Row], devices: Sequence[ComputeCapability]) -> None:
-    """Library by library: a grid, or a list where the terminal is too narrow for one."""
-    groups = _alike(rows, devices)
-    labels = [_label(group) for group in groups]
-    names = min(_WIDEST_NAME, max(cell_len(lib.name) for lib, _ in rows))
-    gap = next((g for g in (_GAP, 1) if names + sum(g + len(label) for label in labels) <= screen.out.width), None)
-    screen.out.print()
-    if gap is None:
-        for library, verdicts in rows:
-            screen.out.print(library.name, soft_wrap=True)
-            _short(screen, verdicts, groups)
-        return
-    table = Table.grid(padding=(0, gap, 0, 0))
-    table.add_column(no_wrap=True, overflow="ellipsis", width=names)
-    for label in labels:
-        table.add_column(justify="center", no_wrap=True, width=len(label))
-    table.add_row(Styled("sm_", style="dim"), *(Styled(label, style="dim") for label in labels))
-    for library, verdicts in rows:
-        table.add_row(library.name, *(_cell(screen, verdicts[group[0]]) for group in groups))
-    screen.out.print(table)
-
-
-def _short(
-    screen: Screen, verdicts: Mapping[ComputeCapability, Verdict], groups: Sequence[Sequence[ComputeCapability]]
-) -> None:
-    parts: list[Styled | str] = []
-    for verdict in _SHOWN:
-        labels = [_label(group) for group in groups if verdicts[group[0]] is verdict]
-        parts += [_cell(screen, verdict), f" {' '.join(labels)}", "   "] if labels else []
-    screen.out.print(Padding(Styled.assemble(*parts[:-1]), (0, 0, 0, 2)))
-
-
-def _alike(rows: Sequence[Row], devices: Sequence[ComputeCapability]) -> list[list[ComputeCapability]]:
-    """Neighbours of which every library says the same stand in one column."""
-    groups: list[list[ComputeCapability]] = []
-    for device in devices:
-        if groups and all(verdicts[device] is verdicts[groups[-1][0]] for _, verdicts in rows):
-            groups[-1].append(device)
-        else:
-            groups.append([device])
-    return groups
-
-
-def _label(group: Sequence[ComputeCapability]) -> str:
-    """``120``, or ``50-75`` for all that are known from 5.0 to 7.5."""
-    first, last = (f"{device.major}{device.minor}" for device in (group[0], group[-1]))
-    return first if len(group) == 1 else f"{first}-{last}"
-
-
-def _cell(screen: Screen, verdict: Verdict) -> Styled:
-    pretty, plain, style = _LETTERS[verdict]
-    return Styled(pretty if screen.unicode else plain, style=style)
+def _name(path: str) -> str:
+    return path.rsplit("/", 1)[-1]
 
 
 def _details(screen: Screen, library: Library) -> None:
@@ -259,4 +190,5 @@ def _runs(some: Sequence[ComputeCapability], devices: Sequence[ComputeCapability
 
 
 def _sm(group: Sequence[ComputeCapability]) -> str:
-    return f"sm_{_label(group)}"
+    first, last = (device.sm.removeprefix("sm_") for device in (group[0], group[-1]))
+    return f"sm_{first}" if len(group) == 1 else f"sm_{first}-{last}"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 def uv_path() -> str:
@@ -15,17 +16,36 @@ def uv_path() -> str:
     return find_uv_bin()
 
 
-def run_uv(arguments: Sequence[str], *, given: str = "", talk: bool = False) -> subprocess.CompletedProcess[str]:
-    """Run uv to its end with `given` on its stdin; `talk` lets it draw its progress bars on this terminal."""
+def run_uv(
+    arguments: Sequence[str],
+    *,
+    given: str = "",
+    talk: bool = False,
+    settings: Mapping[str, str] | None = None,
+    timeout_s: float | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run uv to its end with `given` on its stdin; `talk` lets it draw its progress bars on this terminal.
+
+    `settings` are variables such as ``UV_HTTP_RETRIES`` that it gets beside those of this process.
+
+    Raises:
+        subprocess.TimeoutExpired: it took longer than `timeout_s`, and was ended.
+    """
     command = [uv_path(), *arguments]
     show = talk and sys.stderr.isatty()
     stderr = None if show else subprocess.PIPE
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True, errors="replace"
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        errors="replace",
+        env={**os.environ, **settings} if settings else None,
     ) as child:
         _RUNNING.add(child)
         try:
-            out, err = child.communicate(given)
+            out, err = child.communicate(given, timeout=timeout_s)
         except BaseException:
             child.kill()
             raise

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 
-from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from archfit.arch import ComputeCapability, Verdict
@@ -28,6 +26,7 @@ from archfit.model import (
     Severity,
     Text,
 )
+from archfit.requirements import all_requirements, markers_of, requirements_of
 
 _FRAMEWORKS = frozenset(
     {"tensorflow", "jax-cuda12-plugin", "jax-cuda13-plugin", "onnxruntime-gpu", "paddlepaddle-gpu", "mxnet-cu112"}
@@ -47,9 +46,9 @@ def check_vendor_libraries(env: Environment, catalog: Catalog) -> Outcome:
         return not_applicable("vendor-libraries", "no-gpu-known")
     if torch is None:
         return not_applicable("vendor-libraries", "no-cuda-torch", cause="torch")
-    asked = {canonicalize_name(r.name) for r in _requirements(env, torch)}
+    asked = {canonicalize_name(r.name) for r in requirements_of(torch, markers_of(env))}
     if "cuda-toolkit" in asked and (metapackage := env.distribution("cuda-toolkit")):
-        asked |= {canonicalize_name(r.name) for r in _all_requirements(metapackage)}  # torch 2.11 and newer
+        asked |= {canonicalize_name(r.name) for r in all_requirements(metapackage)}  # torch 2.11 and newer
     vendors = [d for d in env.distributions if d.name in asked and d.name.startswith("nvidia-")]
     if not vendors:
         return not_applicable("vendor-libraries", "no-vendor-libraries")
@@ -116,60 +115,16 @@ def check_family(env: Environment, _: Catalog) -> Outcome:
     torch = env.distribution("torch")
     if torch is None:
         return not_applicable("family", "no-torch")
+    markers = markers_of(env)
     findings = [
         _mismatch(env, dist, requirement, torch)
         for dist in env.distributions
-        for requirement in _requirements(env, dist)
+        for requirement in requirements_of(dist, markers)
         if requirement.name == "torch" and not requirement.specifier.contains(torch.version, prereleases=True)
     ]
     if findings:
         return found("family", *findings)
     return passed("family", "family", version=torch.version)
-
-
-def _requirements(env: Environment, distribution: Distribution) -> list[Requirement]:
-    """Requirements that hold in the target and outside of extras."""
-    here = _marker_environment(env)
-    return [r for r in _all_requirements(distribution) if _holds(r, here)]
-
-
-def _all_requirements(distribution: Distribution) -> list[Requirement]:
-    """Requirements of every platform and extra; a line that no parser takes is somebody else's problem."""
-    found_requirements = []
-    for line in distribution.requires:
-        with suppress(InvalidRequirement):
-            found_requirements.append(Requirement(line))
-    return found_requirements
-
-
-def _holds(requirement: Requirement, here: dict[str, str]) -> bool:
-    try:
-        return requirement.marker is None or requirement.marker.evaluate(here)
-    except (UndefinedComparison, UndefinedEnvironmentName):
-        return False
-
-
-def _marker_environment(env: Environment) -> dict[str, str]:
-    """What markers ask about the target's Python; archfit's own answers stand where the target gave none."""
-    if not isinstance(env.interpreter, Known):
-        return {"extra": ""}
-    python = env.interpreter.value
-    system, _, machine = python.platform.partition("_")
-    names = {
-        "linux": ("Linux", "linux", "posix"),
-        "win": ("Windows", "win32", "nt"),
-        "macosx": ("Darwin", "darwin", "posix"),
-    }
-    platform_system, sys_platform, os_name = names.get(system, (system, system, "posix"))
-    return {
-        "extra": "",
-        "python_version": ".".join(python.version.split(".")[:2]),
-        "python_full_version": python.version,
-        "platform_system": platform_system,
-        "sys_platform": sys_platform,
-        "os_name": os_name,
-        "platform_machine": {"amd64": "AMD64"}.get(machine, machine),
-    }
 
 
 def _too_new_for(env: Environment, catalog: Catalog, library: Library, gpu: Gpu) -> bool:

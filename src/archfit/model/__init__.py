@@ -22,7 +22,20 @@ from archfit.model.machine import (
     Shadow,
     Surroundings,
 )
-from archfit.model.plans import Option, OptionKind, Plan, Rejected, Requires, Step, TorchBuild, Unsolved
+from archfit.model.plans import (
+    Option,
+    OptionKind,
+    Pin,
+    Plan,
+    Question,
+    Rejected,
+    Requires,
+    Resolution,
+    ResolutionState,
+    Step,
+    TorchBuild,
+    Unsolved,
+)
 from archfit.model.proof import Evidence, Proof, Verification
 from archfit.model.subject import Subject, SubjectKind
 
@@ -59,13 +72,17 @@ __all__ = [
     "Option",
     "OptionKind",
     "Outcome",
+    "Pin",
     "Place",
     "PlaceKind",
     "Plan",
     "Proof",
+    "Question",
     "Quote",
     "Rejected",
     "Requires",
+    "Resolution",
+    "ResolutionState",
     "Severity",
     "Shadow",
     "State",

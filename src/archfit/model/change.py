@@ -9,13 +9,19 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class LockedPackage:
-    """One package of a resolution: `current` is what is installed now, `wheel_bytes` what would be loaded."""
+    """One package of a resolution: `current` is what is installed now, `wheel_bytes` what would be loaded.
+
+    `hashes` are the sha256 of every file that may be loaded for this version, `sha256` is the likeliest; `index` is where
+    they are, ``PyPI`` for what the resolver's own settings call the default.
+    """
 
     name: str
     current: str | None
     wanted: str
     wheel_bytes: int | None
     sha256: str | None
+    hashes: tuple[str, ...] = ()
+    index: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

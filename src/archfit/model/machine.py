@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 from collections.abc import Mapping
@@ -199,6 +200,12 @@ class Environment:
     def gpu_states(self) -> tuple[GpuState, ...]:
         """What the GPUs of this machine are doing; empty where that is not known."""
         return self.surroundings.value.gpu_states if isinstance(self.surroundings, Known) else ()
+
+    @property
+    def fingerprint(self) -> str:
+        """What is installed, as one hash: sha256 over the lines ``name==version``, sorted, each with its line feed."""
+        lines = sorted(f"{d.name}=={d.version}\n" for d in self.distributions if d.version)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def distribution(self, name: str) -> Distribution | None:
         """The installed package of this normalised name."""

@@ -1,10 +1,11 @@
-"""Ways out."""
+"""Ways out, and what the resolver says about them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
+from archfit.model.change import LockedPackage
 from archfit.model.facts import Text
 from archfit.model.machine import DriverRelease, Environment
 
@@ -45,7 +46,7 @@ class Requires:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One way out."""
+    """One way out. `locked` is every package that it changes, where the resolver was asked and found a solution."""
 
     kind: OptionKind
     summary: Text
@@ -55,6 +56,7 @@ class Option:
     risks: tuple[Text, ...] = ()
     pip: tuple[str, ...] = ()
     uv: tuple[str, ...] = ()
+    locked: tuple[LockedPackage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +77,67 @@ class Unsolved:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Every way out, best first; what no option solves; what was rejected."""
+    """Every way out, best first; what no option solves; what was rejected; what the reader must know about the answer."""
 
     environment: Environment
     options: tuple[Option, ...]
     unsolved: tuple[Unsolved, ...]
     rejected: tuple[Rejected, ...]
+    notices: tuple[Text, ...] = ()
+
+
+# --- the resolver ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the resolver is asked: `specs` (``torch==2.8.0``) beside all that is installed.
+
+    `index` is looked in before the default one; `reinstall` names packages that change though their version stays, because
+    another build of it is wanted; `prerelease` admits development versions.
+    """
+
+    specs: tuple[str, ...]
+    index: str | None = None
+    reinstall: tuple[str, ...] = ()
+    prerelease: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The packages that are asked for."""
+        return tuple(spec.partition("==")[0] for spec in self.specs)
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A requirement of an installed package that a change would not meet: ``xformers 0.0.28`` wants ``torch==2.4.1``.
+
+    `found` is what it would find instead: ``torch 2.8.0``.
+    """
+
+    package: str
+    version: str
+    requirement: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.package} {self.version}: {self.requirement}"
+
+
+ResolutionState = Literal["resolved", "conflict", "absent", "swapped", "unreachable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What the resolver says.
+
+    resolved: `locked` is all that would change, `moved` why packages change that nobody asked for. conflict: `broken` are the
+    requirements in the way. absent: no such version or file. swapped: `detail` is the other build that it would take.
+    unreachable: no answer. `detail` are the resolver's own words where it has some.
+    """
+
+    state: ResolutionState
+    locked: tuple[LockedPackage, ...] = ()
+    moved: tuple[Pin, ...] = ()
+    broken: tuple[Pin, ...] = ()
+    detail: str = ""

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from archfit.errors import UsageError
-from archfit.model import DriverRelease, Environment, Option, Plan, Requires, Step, Text, TorchBuild
+from archfit.model import DriverRelease, Environment, LockedPackage, Option, Plan, Requires, Step, Text, TorchBuild
 
 
 def plan_from_document(document: Any, environment: Environment, source: str) -> Plan:
     """Rebuild the options of an ``archfit.plan/1`` document for `environment`.
 
     Raises:
-        UsageError: no such document, or it was made for another torch than the one installed now.
+        UsageError: no such document, or something was installed or removed since it was made.
     """
     if not isinstance(document, Mapping) or document.get("schema") != "archfit.plan/1":
         raise UsageError("plan-unreadable", path=source, cause="schema")
@@ -22,10 +22,13 @@ def plan_from_document(document: Any, environment: Environment, source: str) -> 
     try:
         planned = document["torch"]["version"]
         options = tuple(_option(row) for row in document["options"])
+        fingerprint = document.get("environment_fingerprint")  # a plan of archfit 0.1.0 has none
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UsageError("plan-unreadable", path=source, cause=error) from error
     if planned != found:
         raise UsageError("plan-stale", planned=planned, found=found, target=environment.root)
+    if fingerprint not in (None, environment.fingerprint):
+        raise UsageError("plan-changed", target=environment.root)
     if not options:
         raise UsageError("plan-unreadable", path=source, cause="options")
     return Plan(environment, options, (), ())
@@ -47,7 +50,14 @@ def _option(row: Mapping[str, Any]) -> Option:
         risks=tuple(_plain(risk) for risk in row["risks"]),
         pip=tuple(row["commands"]["pip"]),
         uv=tuple(row["commands"]["uv"]),
+        locked=tuple(_locked(package) for package in row.get("locked", ())),
     )
+
+
+def _locked(row: Mapping[str, Any]) -> LockedPackage:
+    hashes = tuple(str(digest) for digest in row["sha256"])
+    first = hashes[0] if hashes else None
+    return LockedPackage(row["name"], row["from"], row["version"], row["bytes"], first, hashes, row["index"])
 
 
 def _step(row: Mapping[str, Any]) -> Step:

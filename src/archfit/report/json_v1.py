@@ -66,6 +66,8 @@ def plan_document(plan: Plan, messages: Messages) -> Document:
     return {
         "schema": "archfit.plan/1",
         **_environment(plan.environment),
+        "environment_fingerprint": plan.environment.fingerprint,
+        "notices": [messages.text(notice) for notice in plan.notices],
         "options": [_option(o, messages) for o in plan.options],
         "unsolved": [messages.text(u.text) + (f" {u.command}" if u.command else "") for u in plan.unsolved],
         "rejected": [{"option": _ENGLISH.text(r.option), "why": messages.text(r.why)} for r in plan.rejected],
@@ -246,7 +248,19 @@ def _option(option: Option, messages: Messages) -> Document:
             "download_bytes": option.requires.download_bytes,
         },
         "risks": [messages.text(r) for r in option.risks],
+        "locked": [_locked(package) for package in option.locked],
         "commands": {"pip": list(option.pip), "uv": list(option.uv)},
+    }
+
+
+def _locked(package: LockedPackage) -> Document:
+    return {
+        "name": package.name,
+        "from": package.current,
+        "version": package.wanted,
+        "index": package.index,
+        "bytes": package.wheel_bytes,
+        "sha256": list(package.hashes),
     }
 
 

@@ -1,0 +1,5 @@
+"""What the real resolver says about a change: whether it works out, what else would change, and what stands in the way."""
+
+from archfit.resolver.ask import Ground, ask_all
+
+__all__ = ["Ground", "ask_all"]

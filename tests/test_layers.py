@@ -17,7 +17,7 @@ FLOORS = (
     {"api"},
     {"logs"},
     {"probe", "checks", "planner", "resolver", "scan", "transaction", "verify", "report", "explainer", "runner"},
-    {"binary", "catalog", "child", "together", "uv"},
+    {"binary", "catalog", "child", "schemas", "together", "uv"},
     {"audit"},
     {"coverage", "requirements"},
     {"model"},

@@ -36,6 +36,7 @@ _COMMANDS = {
     "demo": "demo:demo",
     "explain": "logs:explain",
     "run": "logs:run_",
+    "schema": "schema:schema",
 }
 for _name, _place in _COMMANDS.items():
     app.command(f"archfit.cli.{_place}", name=_name)

@@ -17,6 +17,7 @@ FLOORS = (
     {"api"},
     {"logs"},
     {"probe", "checks", "planner", "resolver", "scan", "transaction", "verify", "report", "explainer", "runner"},
+    {"matrix"},
     {"binary", "catalog", "child", "schemas", "together", "uv"},
     {"audit"},
     {"coverage", "requirements"},

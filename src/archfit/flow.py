@@ -7,7 +7,7 @@ from datetime import datetime
 
 from archfit import api
 from archfit.errors import ArchfitError
-from archfit.model import Diagnosis, Option, Verification
+from archfit.model import Diagnosis, Option, Plan, Verification
 from archfit.report import json_v1, record
 from archfit.report.plan_screen import show_changes, show_needs
 from archfit.report.proof_screen import show_verification
@@ -20,15 +20,20 @@ def diagnose(session: Session, target: str | None, gpus: Sequence[str], driver: 
         return api.doctor(api.Wish(target, tuple(gpus), driver), on_read)
 
 
-def remedy_of(diagnosis: Diagnosis) -> Option | None:
-    """The best way out of what was found; None where nothing is wrong, or nobody can tell."""
+def ways_out(diagnosis: Diagnosis) -> Plan | None:
+    """The plan for what was found; None where nothing is wrong, or nobody can tell."""
     if diagnosis.primary is None:
         return None
     try:
-        best = api.make_plan(diagnosis, api.PlanWish()).options[0]
+        return api.make_plan(diagnosis, api.PlanWish())
     except ArchfitError:
         return None  # `archfit plan` says why there is none
-    return best if best.kind not in ("none", "cpu") else None
+
+
+def remedy_of(diagnosis: Diagnosis) -> Option | None:
+    """The best way out of what was found; None where there is none."""
+    plan = ways_out(diagnosis)
+    return plan.options[0] if plan and plan.options[0].kind not in ("none", "cpu") else None
 
 
 def announce(session: Session, prepared: api.Prepared) -> None:

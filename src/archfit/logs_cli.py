@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from archfit.report.explanation import render_explanation, show_explanation
 
 if TYPE_CHECKING:
     from archfit.logs import Ended
+    from archfit.report.messages import Messages
     from archfit.session import Session
 
 
@@ -70,7 +72,14 @@ def _documents(
     return {
         ".json": lambda: json_v1.dump(json_v1.explain_document(found, messages) | document),
         ".md": lambda: render_explanation(messages, found, command, code),
+        ".html": lambda: _page(messages, found),
     }
+
+
+def _page(messages: Messages, found: Explanation) -> str:
+    from archfit.report.html import Page, render_page
+
+    return render_page(Page("explain", explanation=found), messages, datetime.now().astimezone())
 
 
 def _read(session: Session, log: Path | None) -> Explanation:

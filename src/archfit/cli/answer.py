@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import partial
+from typing import Any
 
 from archfit.cli.options import Manner
 from archfit.errors import ExitCode
@@ -52,3 +54,10 @@ def pictures(session: Session, heat: Callable[[], HeatMap], subject: str) -> dic
         return (render_png if suffix == ".png" else render_svg)(heat(), title, session.messages)
 
     return {suffix: partial(draw, suffix) for suffix in PICTURES}
+
+
+def page(session: Session, command: str, **parts: Any) -> str:
+    """One HTML file that needs no network; `parts` are those of `archfit.report.html.Page`."""
+    from archfit.report.html import Page, render_page
+
+    return render_page(Page(command, **parts), session.messages, datetime.now().astimezone())

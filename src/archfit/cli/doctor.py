@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from archfit import api
-from archfit.cli.answer import CODE_OF, PICTURES, answer, pictures
+from archfit.cli.answer import CODE_OF, PICTURES, answer, page, pictures
 from archfit.cli.options import HERE, PLAIN, Manner, Pretend, Target
-from archfit.flow import diagnose, remedy_of
+from archfit.flow import diagnose, remedy_of, ways_out
 from archfit.report import json_v1, record
 from archfit.report.doctor_screen import show_diagnosis
 from archfit.report.heatmap import map_environment
@@ -23,7 +23,7 @@ def doctor(target: Target = None, /, *, pretend: Pretend = HERE, manner: Manner 
     """
     session = manner.session()
     with error_door(session):
-        manner.check_output(".json", ".md", *PICTURES)
+        manner.check_output(".json", ".md", ".html", *PICTURES)
         diagnosis = diagnose(session, target, pretend.gpu, pretend.driver)
         answer(
             session,
@@ -35,6 +35,7 @@ def doctor(target: Target = None, /, *, pretend: Pretend = HERE, manner: Manner 
                 session,
                 lambda: map_environment(diagnosis.environment, api.devices_of(())),
                 str(diagnosis.environment.root),
-            ),
+            )
+            | {".html": lambda: page(session, "doctor", diagnosis=diagnosis, plan=ways_out(diagnosis))},
         )
         return int(CODE_OF[diagnosis.status])

@@ -35,7 +35,7 @@ def explain(
 
     session = manner.session()
     with error_door(session):
-        manner.check_output(".json", ".md")
+        manner.check_output(".json", ".md", ".html")
         return explain_log(session, log, target, manner.output, redact=redact, verbose=manner.verbose)
 
 

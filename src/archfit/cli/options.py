@@ -82,7 +82,8 @@ class Manner:
         Path | None,
         Parameter(
             ["--output", "-o"],
-            help="Also write to this file; its suffix says how: .json, .md for doctor and plan, .sarif for audit.",
+            help="Also write to this file; its suffix says how: .html for a page, .json, .md for doctor and plan, "
+            ".sarif for audit.",
         ),
     ] = None
     verbose: Annotated[bool, Parameter(["--verbose", "-v"], help="More detail.")] = False

@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from archfit import api
-from archfit.cli.answer import answer
+from archfit.cli.answer import answer, page
 from archfit.cli.options import HERE, PLAIN, Choice, Manner, Pretend, Strategy, Target, platform_tag, python_tag
 from archfit.errors import ExitCode
 from archfit.flow import diagnose
@@ -38,9 +38,10 @@ def plan(
     """
     session = manner.session()
     with error_door(session):
-        manner.check_output(".json", ".md")
+        manner.check_output(".json", ".md", ".html")
         wish = api.PlanWish(strategy.value, python_tag(python), platform_tag(platform))
-        found = api.make_plan(diagnose(session, target, pretend.gpu, pretend.driver), wish)
+        diagnosis = diagnose(session, target, pretend.gpu, pretend.driver)
+        found = api.make_plan(diagnosis, wish)
         if not (offline or python or platform):
             with session.counting("asking"):
                 found = api.price(found)
@@ -54,6 +55,7 @@ def plan(
             show=lambda: show_plan(session.screen, found),
             document=lambda: json_v1.plan_document(found, session.messages),
             markdown=lambda: record.render_plan(session.messages, found),
+            more={".html": lambda: page(session, "plan", diagnosis=diagnosis, plan=found)},
         )
         unsolved = any(row.text.key == "no-build" for row in found.unsolved)
         return int(ExitCode.PROBLEMS if unsolved else ExitCode.OK)

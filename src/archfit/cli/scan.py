@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from archfit import api
-from archfit.cli.answer import PICTURES, answer, pictures
+from archfit.cli.answer import PICTURES, answer, page, pictures
 from archfit.cli.options import PLAIN, GpuSpecs, Manner, platform_tag, python_version
 from archfit.errors import UsageError
 from archfit.report import scan_v1
@@ -45,7 +45,7 @@ def scan(
     """
     session = manner.session()
     with error_door(session):
-        manner.check_output(".json", *PICTURES)
+        manner.check_output(".json", ".html", *PICTURES)
         if not subjects:
             raise UsageError("scan-nothing-named")
         platform_tag(platform)
@@ -68,7 +68,8 @@ def scan(
             document=lambda: scan_v1.scan_document(found, devices, told, session.messages, verbose=verbose),
             more=pictures(
                 session, lambda: map_subjects(found, devices), session.messages.ui("separator").join(subjects)
-            ),
+            )
+            | {".html": lambda: page(session, "scan", subjects=found, devices=devices, failures=failures)},
         )
         for _, error in failures:
             session.screen.error(error)

@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from archfit import api
-from archfit.cli.answer import answer
+from archfit.cli.answer import answer, page
 from archfit.cli.options import HERE, PLAIN, Choice, Level, Manner, Pretend, Strategy, Target, highest_level, names_of
 from archfit.errors import ExitCode, UsageError
 from archfit.flow import announce, diagnose, perform_upgrade, say_done, upgrade_document
@@ -43,7 +43,7 @@ def upgrade(
     """
     session = manner.session()
     with error_door(session):
-        manner.check_output(".json")
+        manner.check_output(".json", ".html")
         wanted = highest_level(level)
         diagnosis = diagnose(session, target, pretend.gpu, pretend.driver)
         height = wanted or api.default_level(diagnosis.environment)
@@ -56,7 +56,8 @@ def upgrade(
             prepared = api.prepare_upgrade(diagnosis, chosen)
         if prepared is None:
             empty = json_v1.nothing_document(diagnosis.environment)
-            answer(session, manner, show=lambda: show_plan(session.screen, chosen), document=lambda: empty)
+            more = {".html": lambda: page(session, "plan", diagnosis=diagnosis, plan=chosen)}
+            answer(session, manner, show=lambda: show_plan(session.screen, chosen), document=lambda: empty, more=more)
             return int(ExitCode.OK)
         if not manner.as_json:
             announce(session, prepared)
@@ -69,6 +70,7 @@ def upgrade(
             manner,
             show=lambda: say_done(session, receipt) if receipt else _say_dry(session, prepared),
             document=lambda: upgrade_document(session, prepared, receipt),
+            more={".html": lambda: _page(session, prepared, receipt)},
         )
     return int(ExitCode.OK)
 
@@ -88,3 +90,17 @@ def _confirmed(session: Session) -> bool:
 def _say_dry(session: Session, prepared: api.Prepared) -> None:
     session.screen.out.print(session.messages.ui("upgrade-dry"), style="bold")
     show_commands(session.screen, prepared.option)
+
+
+def _page(session: Session, prepared: api.Prepared, receipt: api.Receipt | None) -> str:
+    """Before and after; of an upgrade that was only tried, what would change."""
+    return page(
+        session,
+        "upgrade",
+        diagnosis=prepared.before,
+        option=prepared.option,
+        changes=prepared.changes,
+        left_over=prepared.left_over,
+        after=receipt.after if receipt else None,
+        verification=receipt.verification if receipt else None,
+    )

@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from archfit import api
-from archfit.cli.answer import answer
+from archfit.cli.answer import answer, page
 from archfit.cli.options import HERE, PLAIN, Device, Level, Manner, Pretend, Target, highest_level
 from archfit.errors import ExitCode
 from archfit.flow import diagnose
@@ -42,7 +42,7 @@ def verify(
     """
     session = manner.session()
     with error_door(session):
-        manner.check_output(".json")
+        manner.check_output(".json", ".html")
         wanted = highest_level(level)
         diagnosis = diagnose(session, target, pretend.gpu, pretend.driver)
         height = wanted or api.default_level(diagnosis.environment, only)
@@ -56,6 +56,7 @@ def verify(
             manner,
             show=lambda: _say_verified(session, proof, device),
             document=lambda: json_v1.verify_document(proof, diagnosis.environment, status, session.messages),
+            more={".html": lambda: page(session, "verify", diagnosis=diagnosis, verification=proof)},
         )
         return int(code)
 

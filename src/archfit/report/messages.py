@@ -49,6 +49,10 @@ class Messages:
         """A sentence of the interface itself."""
         return self._fill(self._table["ui"][key], values)
 
+    def page(self, key: str, **values: object) -> str:
+        """A sentence of the pages."""
+        return self._fill(self._table["page"][key], values)
+
     def labelled(self, key: str, text: str) -> str:
         """``label: text``, with the colon of the language."""
         return self.ui("labelled", label=self.ui(key), text=text)

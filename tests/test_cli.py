@@ -15,7 +15,7 @@ import pytest
 from archfit import __version__, api, cli
 from archfit.cli import run
 from archfit.errors import ExitCode
-from archfit.model import Text
+from archfit.model import Interruption, Text
 from archfit.planner import PlanWish, plan
 from worlds import (
     CATALOG,
@@ -439,7 +439,10 @@ def test_help_of_a_command_has_an_example(archfit: Cli, command: str) -> None:
 WORLDS = {
     "old": world(release="580.65.06"),
     "driver": world(release="550.54.14"),
-    "interrupted": world(release="580.65.06", interrupted="1"),
+    "interrupted": world(
+        release="580.65.06",
+        interrupted=Interruption(1, "upgrade", "2026-11-23T05:06:07+00:00", "torch 2.4.1", "torch 2.8.0", made=False),
+    ),
     "extension": world(torch("2.9.0", NEW), extension(), cuda="12.8"),
     "family": world(torch(), vision("0.20.1", "torch==2.5.1"), on="H200"),
     "cpu": world(torch("2.8.0+cpu", None), cuda=None),

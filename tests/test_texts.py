@@ -218,6 +218,7 @@ def test_a_hint_needs_no_more_than_its_error_tells() -> None:
         "internal": {"log"},
         "no-state": {"target"},
         "not-verified-packages": {"options"},
+        "refuse-conda-owned": {"command"},
         "nothing-to-apply": {"command"},
         "plan-undecided": {"command"},
         "schema-unknown": {"known"},

@@ -34,6 +34,7 @@ from archfit.model import (
     Option,
     Plan,
     Requires,
+    StateRecord,
     Step,
     Subject,
     Unknown,
@@ -47,7 +48,20 @@ from archfit.probe.observe import observe_code, observe_interpreter, parse_drive
 from archfit.probe.packages import observe_packages
 from archfit.scan import ScanWish, wheels_in
 from archfit.scan import scan as scan_files
-from archfit.transaction import Change, Journal, apply, read_history, refuse_unfit, roll_back, unfinished
+from archfit.transaction import (
+    Change,
+    Journal,
+    apply,
+    freed_bytes,
+    kept_bytes,
+    read_history,
+    refuse_conda_owned,
+    refuse_linked,
+    refuse_unfit,
+    remove_states,
+    roll_back,
+    unfinished,
+)
 from archfit.transaction.installer import Lock, cache_folder, create_environment, find_python, install, resolve
 from archfit.verify import LEVELS, default_level, verify
 
@@ -68,8 +82,11 @@ __all__ = [
     "doctor",
     "environment_root",
     "find_interpreter",
+    "freed_bytes",
+    "give_up",
     "history",
     "imagine",
+    "kept_bytes",
     "kernels_lacking",
     "load_plan",
     "make_plan",
@@ -299,8 +316,12 @@ def prepare_upgrade(diagnosis: Diagnosis, plan: Plan) -> Prepared | None:
         raise ProblemError(best.summary.key, **values, command=command)
     if best.kind not in ("upgrade", "nightly"):
         raise ProblemError("nothing-to-apply", kind=best.kind, command=plan.environment.command("plan"))
-    refuse_unfit(plan.environment.root)
+    root, cuda = plan.environment.root, best.torch.cuda if best.torch else None
+    refuse_unfit(root)
+    refuse_conda_owned(root, {step.package: step.wanted for step in _installs(best)}, cuda)
     lock = _resolve(plan.environment, best)
+    refuse_conda_owned(root, {change.name: change.wanted for change in lock.changes}, cuda)
+    refuse_linked(root, {c.name: _modules(plan.environment, c.name) for c in lock.changes})
     return Prepared(diagnosis, replace(best, requires=_priced(best.requires, lock)), lock, plan.unsolved)
 
 
@@ -310,6 +331,7 @@ def upgrade(
     level: str,
     why: str,
     allow_broken: frozenset[str] = frozenset(),
+    force: bool = False,
     render_record: Callable[[Prepared, Diagnosis, Verification, int], str],
     on_step: OnStep,
     on_probe: OnProbe | None = None,
@@ -318,7 +340,7 @@ def upgrade(
     """Apply a prepared upgrade: clone, install, verify at `level`, exchange; the record is written beside the journal.
 
     `why` is the reason in words; failures of the packages in `allow_broken` do not count; `render_record` writes the
-    record, given the number of the new state.
+    record, given the number of the new state; `force` goes on though processes run from the environment.
 
     Raises:
         ApplyError, Interrupted: the environment is as it was.
@@ -347,6 +369,7 @@ def upgrade(
         ),
         verify=check,
         needs_bytes=prepared.option.requires.disk_bytes,
+        force=force,
     )
     story, proof = apply(env.root, change, on_step)
     number = story.live.id if story.live else 0
@@ -359,14 +382,19 @@ def upgrade(
     return Receipt(prepared, after[0], proof, read_history(story.root), record if written else None)
 
 
-def rollback(target: str | None, state: int | None = None) -> History:
-    """Bring an earlier state back: the one before, or the one with this number."""
-    return roll_back(environment_root(target), state)
+def rollback(target: str | None, state: int | None = None, *, force: bool = False) -> History:
+    """Bring an earlier state back: the one before, or the one with this number; `force`: though it is in use."""
+    return roll_back(environment_root(target), state, force=force)
 
 
 def history(target: str | None) -> History:
     """What was done to an environment, and its states."""
     return read_history(environment_root(target))
+
+
+def give_up(history: History, states: Sequence[StateRecord]) -> History:
+    """Remove states that are not live, for ever."""
+    return remove_states(history.root, [state.id for state in states])
 
 
 def prove(
@@ -409,6 +437,11 @@ def _resolve(env: Environment, option: Option) -> Lock:
         reinstall=_reinstalled(env, option),
         prerelease=option.kind == "nightly",
     )
+
+
+def _modules(env: Environment, name: str) -> tuple[str, ...]:
+    found = env.distribution(name)
+    return found.import_names if found else ()
 
 
 def _installs(option: Option) -> list[Step]:

@@ -20,8 +20,9 @@ from archfit.errors import ApplyError, ArchfitError, ObserveError, UsageError
 from archfit.flow import announce, diagnose, perform_upgrade, say_done
 from archfit.model import Gpu, Interpreter
 from archfit.report.doctor_screen import show_diagnosis
+from archfit.report.history_screen import show_history
 from archfit.report.plan_screen import show_plan
-from archfit.report.proof_screen import show_history, show_verification
+from archfit.report.proof_screen import show_verification
 from archfit.report.screen import size
 from archfit.session import Session
 

@@ -65,7 +65,12 @@ def upgrade_document(session: Session, prepared: api.Prepared, receipt: api.Rece
 
 
 def perform_upgrade(
-    session: Session, prepared: api.Prepared, level: str, allow_broken: frozenset[str] = frozenset()
+    session: Session,
+    prepared: api.Prepared,
+    level: str,
+    allow_broken: frozenset[str] = frozenset(),
+    *,
+    force: bool = False,
 ) -> api.Receipt:
     """Apply with progress; where verification fails, the failures are shown."""
     messages = session.messages
@@ -81,6 +86,7 @@ def perform_upgrade(
                 prepared,
                 level=level,
                 allow_broken=allow_broken,
+                force=force,
                 why=messages.title(primary) if primary else messages.text(prepared.option.summary),
                 render_record=render,
                 on_step=on_step,

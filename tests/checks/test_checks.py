@@ -18,6 +18,7 @@ from archfit.model import (
     Environment,
     Fact,
     Finding,
+    Interruption,
     Known,
     Outcome,
     Severity,
@@ -531,7 +532,10 @@ def test_interpreter_broken() -> None:
 
 
 def test_transaction_interrupted() -> None:
-    env = world(on="H200", interrupted="3")
+    env = world(
+        on="H200",
+        interrupted=Interruption(3, "upgrade", "2026-11-23T05:06:07+00:00", "torch 2.4.1", "torch 2.8.0", made=False),
+    )
     assert findings(env) == {"transaction-interrupted": WARNING}
     assert finding(env, "transaction-interrupted").fix == "archfit rollback /env"
 
@@ -584,7 +588,7 @@ def test_every_finding_that_can_stop_all_has_its_place_in_the_order_of_causes() 
         extension("tensorflow", linked=False),
         release="550.54.14",
         interpreter=Unknown("exit code 1"),
-        interrupted="3",
+        interrupted=Interruption(3, "upgrade", "2026-11-23T05:06:07+00:00", "torch 2.4.1", "torch 2.8.0", made=False),
     )
     assert finding_ids(env) == [
         "interpreter-broken",

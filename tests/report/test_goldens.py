@@ -24,6 +24,7 @@ from archfit.model import (
     Environment,
     Evidence,
     History,
+    Interruption,
     LockedPackage,
     Plan,
     Proof,
@@ -36,9 +37,10 @@ from archfit.model import (
 from archfit.report import json_v1, record
 from archfit.report.audit_v1 import show_audits
 from archfit.report.doctor_screen import show_diagnosis
+from archfit.report.history_screen import show_history
 from archfit.report.messages import Language, Messages
 from archfit.report.plan_screen import show_changes, show_plan
-from archfit.report.proof_screen import show_history, show_verification
+from archfit.report.proof_screen import show_verification
 from archfit.report.scan_screen import show_subject
 from archfit.report.screen import Screen, size
 from worlds import (
@@ -93,7 +95,7 @@ EVERYTHING = world(
     extension("tensorflow", "2.21.0", linked=False),
     on=("V100", "RTX 5090"),
     release="550.54.14",
-    interrupted="3",
+    interrupted=Interruption(3, "upgrade", "2026-11-23T05:06:07+00:00", "torch 2.4.1", "torch 2.8.0", made=False),
     unreadable=(("torch/lib/libtorch_cuda_linalg.so", Text("plain", {"text": "Permission denied"})),),
 )
 NOTHING_SEEN = world(on=(), chosen="VIRTUAL_ENV")
@@ -120,9 +122,12 @@ HISTORY = History(
     (
         StateRecord(0, "torch 2.4.1", WHEN, "", None, False, "", None),
         StateRecord(1, "torch 2.8.0", WHEN, "no code", Path("/env.archfit-1"), False, "import", Path("/env.archfit/r")),
-        StateRecord(2, "torch 2.15.0", WHEN, "latest", Path("/env"), True, "static", None),
+        StateRecord(2, "torch 2.15.0", WHEN, "latest", Path("/env"), True, "static", None, "torch 2.8.0"),
     ),
-    ({"event": "begin", "id": 1, "time": WHEN},),
+    (
+        {"event": "begin", "id": 1, "kind": "rollback", "from": 2, "time": WHEN},
+        {"event": "done", "id": 1, "from": 2, "time": WHEN},
+    ),
 )
 NEVER = History(Path("/env"), (), ())
 
@@ -203,7 +208,10 @@ def test_plan_on_other_screens(golden: Golden, width: int, language: Language) -
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("width", WIDTHS)
 def test_history(golden: Golden, width: int, language: Language) -> None:
-    golden(f"history-{width}.{language}.txt", drawn(lambda s: show_history(s, HISTORY), language, width))
+    golden(
+        f"history-{width}.{language}.txt",
+        drawn(lambda s: show_history(s, HISTORY, {1: 3_100_000_000}), language, width),
+    )
 
 
 @pytest.mark.parametrize(

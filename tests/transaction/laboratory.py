@@ -23,6 +23,8 @@ from archfit.transaction import Change, read_history, unfinished
 
 APPLY: ModuleType = importlib.import_module("archfit.transaction.apply")  # the package's own `apply` is the function
 EXCHANGE: ModuleType = importlib.import_module("archfit.transaction.exchange")
+STATES: ModuleType = importlib.import_module("archfit.transaction.states")
+RELOCATE: ModuleType = importlib.import_module("archfit.transaction.relocate")
 TREE: ModuleType = importlib.import_module("archfit.transaction.tree")
 JOURNAL: ModuleType = importlib.import_module("archfit.transaction.journal")
 
@@ -162,7 +164,7 @@ def without_exchange(setattr_: SetAttr = setattr) -> None:
     def refuse(first: Path, second: Path) -> None:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), str(first), None, str(second))
 
-    setattr_(EXCHANGE, "_rename_exchange", refuse)
+    setattr_(EXCHANGE, "rename_exchange", refuse)
 
 
 def die() -> None:

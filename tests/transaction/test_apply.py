@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import shutil
 from collections import namedtuple
@@ -307,10 +309,12 @@ def test_a_base_python_is_refused(tmp_path: Path) -> None:
     refused(tmp_path / "usr", "refuse-not-venv")
 
 
-def test_a_conda_environment_is_refused(plain: Path) -> None:
+@pytest.mark.parametrize("part", ["envs", "pkgs", "condabin"])
+def test_the_base_of_conda_is_refused(plain: Path, part: str) -> None:
     (plain / "pyvenv.cfg").unlink()
     (plain / "conda-meta").mkdir()
-    refused(plain, "refuse-conda")
+    (plain / part).mkdir()
+    refused(plain, "refuse-conda-base")
 
 
 @pytest.mark.parametrize("which", ["live", ""])
@@ -318,7 +322,7 @@ def test_what_may_not_be_written_is_refused(plain: Path, monkeypatch: pytest.Mon
     # By its answer, not by its mode: the tests may run as root, who may write everywhere.
     forbidden = plain.parent / which
     monkeypatch.setattr(os, "access", lambda path, _mode: Path(path) != forbidden)
-    assert refused(plain, "refuse-read-only").values == {"path": forbidden}
+    assert refused(plain, "refuse-read-only").values == {"path": forbidden, "target": plain}
 
 
 def test_a_mount_point_is_refused(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -407,16 +411,27 @@ def test_an_environment_that_changes_meanwhile_is_left_with_its_change(
     assert_settled(plain)
 
 
-def test_scripts_that_would_break_are_refused(plain: Path) -> None:
+def test_scripts_that_name_the_clone_are_made_to_name_the_environment(plain: Path) -> None:
+    """What installers write into a conda prefix, which has no pyvenv.cfg to make scripts relocatable."""
+    info = plain / SITE / "new-1.dist-info"
+    row = "../../../bin/new,sha256=AAAA,9"
+
     def install(clone: Path) -> None:
         (clone / "bin/new").write_text(f"#!{clone}/bin/python\n", "utf-8")
+        (clone / "bin/new").chmod(0o755)
+        (clone / SITE / "new-1.dist-info").mkdir()
+        (clone / SITE / "new-1.dist-info/RECORD").write_text(f"new.py,,\n{row}\nnew-1.dist-info/RECORD,,\n", "utf-8")
 
-    change = APPLY.Change("demo 1", "demo 2", "", install, UPGRADE.verify)
-    before = snapshot(plain)
-    with pytest.raises(ApplyError) as caught:
-        apply(plain, change, quiet)
-    assert (caught.value.key, caught.value.values) == ("path-leak", {"files": "bin/new"})
-    assert snapshot(plain) == before
+    apply(plain, APPLY.Change("demo 1", "demo 2", "", install, UPGRADE.verify), quiet)
+    text = f"#!{plain}/bin/python\n".encode()
+    digest = base64.urlsafe_b64encode(hashlib.sha256(text).digest()).decode().rstrip("=")
+    assert (plain / "bin/new").read_bytes() == text
+    assert (plain / "bin/new").stat().st_mode & 0o777 == 0o755
+    assert (info / "RECORD").read_text("utf-8").splitlines() == [
+        "new.py,,",
+        f"../../../bin/new,sha256={digest},{len(text)}",
+        "new-1.dist-info/RECORD,,",
+    ]
     assert_settled(plain)
 
 

@@ -81,7 +81,7 @@ def test_a_refusal_is_no_reason_to_rename_thrice(
     def refuse(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(EXCHANGE, "_rename_exchange", refuse)
+    monkeypatch.setattr(EXCHANGE, "rename_exchange", refuse)
     with pytest.raises(OSError) as caught:  # noqa: PT011 - its number is looked at
         exchange(*pair)
     assert caught.value.errno == number

@@ -14,6 +14,8 @@ from laboratory import (
     EXCHANGE,
     NEW,
     OLD,
+    RELOCATE,
+    STATES,
     TREE,
     UPGRADE,
     At,
@@ -34,7 +36,7 @@ WAYS = {
     "refused": (ApplyError("install-failed", cause="uv"), ApplyError, "install-failed", ExitCode.APPLY_REVERTED),
 }
 
-INSTALL = At(APPLY._relocatable, "__exit__")  # the end of installing
+INSTALL = At(RELOCATE.relocatable, "__exit__")  # the end of installing
 BEFORE_THE_EXCHANGE = [
     At(APPLY, "clone_tree"),
     At(TREE, "_link", 1),
@@ -42,27 +44,27 @@ BEFORE_THE_EXCHANGE = [
     At(TREE, "_link", 5),
     At(APPLY, "clone_tree", after=True),
     At(APPLY, "fingerprint", 1),
-    At(APPLY, "_relocatable"),
-    At(APPLY._relocatable, "_replace", 1),
-    At(APPLY._relocatable, "_replace", 1, after=True),
-    At(APPLY._relocatable, "_replace", 2),
+    At(APPLY, "relocatable"),
+    At(RELOCATE.relocatable, "_replace", 1),
+    At(RELOCATE.relocatable, "_replace", 1, after=True),
+    At(RELOCATE.relocatable, "_replace", 2),
     INSTALL,
-    At(APPLY, "shared_path_leaks"),
+    At(APPLY, "name_by"),
     At(APPLY, "fingerprint", 2),
-    At(APPLY, "_inode", 2),
+    At(APPLY, "inode_of", 2),
     At(Journal, "append", 3),
     At(Journal, "append", 3, after=True),
-    At(APPLY, "exchange"),
-    At(EXCHANGE, "_rename_exchange"),
+    At(STATES, "exchange"),
+    At(EXCHANGE, "rename_exchange"),
 ]
 OF_THE_JOURNAL = [At(Journal, "append", 1), At(Journal, "append", 2)]
 AFTER_THE_EXCHANGE = [
-    At(EXCHANGE, "_rename_exchange", after=True),
+    At(EXCHANGE, "rename_exchange", after=True),
     At(EXCHANGE, "sync_folder"),
-    At(APPLY, "exchange", after=True),
+    At(STATES, "exchange", after=True),
     At(Journal, "append", 4),
     At(Journal, "append", 4, after=True),
-    At(APPLY, "_settle_names"),
+    At(STATES, "settle_names"),
     At(Path, "rename", 1),
     At(Journal, "append", 5),
 ]
@@ -153,7 +155,7 @@ def test_the_cause_is_named(plain: Path) -> None:
 
 def test_an_error_of_ours_is_put_back_too(plain: Path) -> None:
     before = snapshot(plain)
-    caught = failing(plain, At(APPLY, "shared_path_leaks"), ZeroDivisionError(), upgrade(plain))
+    caught = failing(plain, At(APPLY, "name_by"), ZeroDivisionError(), upgrade(plain))
     assert type(caught) is ZeroDivisionError
     assert snapshot(plain) == before
     assert_settled(plain)
@@ -176,7 +178,7 @@ def test_after_the_exchange_the_change_stands_and_is_settled_later(plain: Path, 
 
 
 def test_ctrl_c_during_the_exchange_comes_when_it_is_settled(plain: Path) -> None:
-    place = At(APPLY, "exchange")
+    place = At(STATES, "exchange")
     with pytest.MonkeyPatch.context() as patch:
         place.arm(lambda: os.kill(os.getpid(), signal.SIGINT), patch.setattr)
         with pytest.raises(KeyboardInterrupt):
@@ -204,7 +206,7 @@ def test_where_putting_back_fails_it_is_said_and_settled_later(plain: Path, seco
     caught = fail_twice(plain, second)
     assert (type(caught), caught.exit_code) == (RestoreError, ExitCode.APPLY_INCOMPLETE)
     assert snapshot(plain) == before
-    assert unfinished(plain) == "2"
+    assert unfinished(plain).id == 2
     assert recover(plain) is True
     assert snapshot(plain) == before
     assert_settled(plain)
@@ -222,7 +224,7 @@ def test_a_clone_that_cannot_be_removed_is_named_and_kept(plain: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "place", [At(APPLY, "exchange"), At(EXCHANGE, "_rename_exchange"), At(Journal, "append", 1)], ids=repr
+    "place", [At(STATES, "exchange"), At(EXCHANGE, "rename_exchange"), At(Journal, "append", 1)], ids=repr
 )
 def test_a_rollback_that_fails_before_the_exchange_changes_nothing(plain: Path, place: At) -> None:
     apply(plain, UPGRADE, quiet)
@@ -237,7 +239,7 @@ def test_a_rollback_that_fails_before_the_exchange_changes_nothing(plain: Path, 
 
 @pytest.mark.parametrize(
     "place",
-    [At(EXCHANGE, "sync_folder"), At(Journal, "append", 2), At(APPLY, "_settle_names"), At(Journal, "append", 3)],
+    [At(EXCHANGE, "sync_folder"), At(Journal, "append", 2), At(STATES, "settle_names"), At(Journal, "append", 3)],
     ids=repr,
 )
 def test_a_rollback_that_fails_after_the_exchange_stands(plain: Path, place: At) -> None:

@@ -13,6 +13,8 @@ from laboratory import (
     EXCHANGE,
     NEW,
     OLD,
+    RELOCATE,
+    STATES,
     TREE,
     UPGRADE,
     At,
@@ -40,21 +42,21 @@ BEGUN = [
     At(APPLY, "clone_tree"),
     At(TREE, "_link", 3),
     At(APPLY, "clone_tree", after=True),
-    At(APPLY._relocatable, "_replace", 1),
-    At(APPLY._relocatable, "_replace", 1, after=True),
-    At(APPLY._relocatable, "_replace", 2),
-    At(APPLY, "shared_path_leaks"),
+    At(RELOCATE.relocatable, "_replace", 1),
+    At(RELOCATE.relocatable, "_replace", 1, after=True),
+    At(RELOCATE.relocatable, "_replace", 2),
+    At(APPLY, "name_by"),
     At(APPLY, "fingerprint", 2),
     At(Journal, "append", 3),
     At(Journal, "append", 3, after=True),
-    At(EXCHANGE, "_rename_exchange"),
+    At(EXCHANGE, "rename_exchange"),
 ]
 EXCHANGED = [
-    At(EXCHANGE, "_rename_exchange", after=True),
-    At(APPLY, "exchange", after=True),
+    At(EXCHANGE, "rename_exchange", after=True),
+    At(STATES, "exchange", after=True),
     At(Journal, "append", 4),
     At(Journal, "append", 4, after=True),
-    At(APPLY, "_settle_names", after=True),
+    At(STATES, "settle_names", after=True),
     At(Journal, "append", 5),
 ]
 
@@ -91,7 +93,7 @@ def test_cut_before_the_exchange_the_old_one_is_untouched_and_the_change_is_undo
     before = snapshot(plain)
     kill_upgrade(plain, place)
     assert snapshot(plain) == before
-    assert unfinished(plain) == "2"
+    assert unfinished(plain).id == 2
     assert recover(plain) is True
     assert snapshot(plain) == before
     assert_settled(plain)
@@ -102,7 +104,7 @@ def test_cut_after_the_exchange_the_new_one_is_whole_and_the_change_is_finished(
     old = snapshot(plain)
     kill_upgrade(plain, place)
     assert modules(plain) == NEW
-    assert unfinished(plain) == "2"
+    assert unfinished(plain).id == 2
     assert recover(plain) is False
     assert snapshot(plain.with_name("live.archfit-1")) == old
     assert read_history(plain).previous().id == 1
@@ -146,7 +148,7 @@ def test_cut_while_a_failed_change_is_put_back(plain: Path) -> None:
     before = snapshot(plain)
 
     def arm() -> None:
-        At(APPLY, "shared_path_leaks").arm(fail)
+        At(APPLY, "name_by").arm(fail)
         At(os, "unlink", 8).arm(die)
 
     def fail() -> None:
@@ -194,7 +196,7 @@ CUT_RENAMES = {1: OLD, 2: OLD, 3: NEW}
 @pytest.mark.parametrize("call", CUT_RENAMES)
 def test_cut_between_three_renames_it_is_settled(plain: Path, call: int) -> None:
     kill_upgrade(plain, At(Path, "rename", call), without_exchange)
-    assert unfinished(plain) == "2"
+    assert unfinished(plain).id == 2
     recover(plain)
     assert modules(plain) == CUT_RENAMES[call]
     assert_settled(plain)
@@ -253,12 +255,12 @@ def test_a_rollback_cut_between_three_renames(plain: Path, call: int) -> None:
 
 # --- a rollback that is cut off --------------------------------------------------------------------------------------
 
-ROLLBACK_BEGUN = [At(Journal, "append", 1, after=True), At(EXCHANGE, "_rename_exchange")]
+ROLLBACK_BEGUN = [At(Journal, "append", 1, after=True), At(EXCHANGE, "rename_exchange")]
 ROLLBACK_EXCHANGED = [
-    At(EXCHANGE, "_rename_exchange", after=True),
+    At(EXCHANGE, "rename_exchange", after=True),
     At(Journal, "append", 2),
     At(Journal, "append", 2, after=True),
-    At(APPLY, "_settle_names", after=True),
+    At(STATES, "settle_names", after=True),
     At(Journal, "append", 3),
 ]
 
@@ -267,7 +269,7 @@ ROLLBACK_EXCHANGED = [
 def test_a_rollback_that_is_cut_off_is_settled(plain: Path, place: At) -> None:
     apply(plain, UPGRADE, quiet)
     kill_rollback(plain, place)
-    assert unfinished(plain) == "1"
+    assert unfinished(plain).id == 1
     assert recover(plain) is (place in ROLLBACK_BEGUN)
     assert modules(plain) == (NEW if place in ROLLBACK_BEGUN else OLD)
     assert read_history(plain).previous().id == (1 if place in ROLLBACK_BEGUN else 2)
@@ -300,7 +302,7 @@ def test_an_upgrade_after_a_rollback_that_was_cut_off(plain: Path, place: At) ->
 def test_the_old_one_survives_when_a_new_folder_gets_the_number_of_one_that_is_gone(plain: Path) -> None:
     """File systems give the inode of a removed folder to the next one; the journal still knows the removed one by it."""
     old = snapshot(plain)
-    kill_upgrade(plain, At(EXCHANGE, "_rename_exchange"))
+    kill_upgrade(plain, At(EXCHANGE, "rename_exchange"))
     recover(plain)
     clone_tree = APPLY.clone_tree
 

@@ -9,7 +9,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
-from laboratory import APPLY, PASSED, around, assert_settled, output_of, quiet, sha256, snapshot
+from laboratory import PASSED, STATES, around, assert_settled, output_of, quiet, sha256, snapshot
 
 from archfit.errors import ApplyError
 from archfit.model import Verification
@@ -171,7 +171,7 @@ def test_where_the_exchange_is_refused_the_environment_still_works(
         raise PermissionError(1, "Operation not permitted")
 
     before = snapshot(live)
-    monkeypatch.setattr(APPLY, "exchange", refuse)
+    monkeypatch.setattr(STATES, "exchange", refuse)
     with pytest.raises(ApplyError, match="apply-os-error"):
         apply(live, upgrade_to("2", wheels), quiet)
     assert snapshot(live) == before

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from laboratory import SITE, Snapshot, snapshot
 
-from archfit.transaction.tree import clone_tree, fingerprint, identity, remove_tree, shared_path_leaks
+from archfit.transaction.relocate import name_by
+from archfit.transaction.tree import clone_tree, fingerprint, identity, remove_tree
 
 
 @pytest.fixture
@@ -268,23 +269,24 @@ def test_folders_that_may_not_be_written_are_removed_too(plain: Path) -> None:
     assert not os.path.lexists(plain)
 
 
-# --- paths that would break ------------------------------------------------------------------------------------------
+# --- names of the clone ----------------------------------------------------------------------------------------------
 
 
-def test_a_fresh_clone_has_no_leaks(clone: Path) -> None:
-    assert shared_path_leaks(clone) == ()
-
-
-def test_scripts_and_path_files_with_the_clones_path_are_leaks(clone: Path) -> None:
+def test_scripts_and_path_files_are_made_to_name_the_environment(plain: Path, clone: Path) -> None:
     (clone / "bin/new").write_text(f"#!{clone}/bin/python\n", "utf-8")
     (clone / SITE / "new.pth").write_text(f"{clone}/src\n", "utf-8")
     (clone / SITE / "note.txt").write_text(f"{clone}\n", "utf-8")
-    assert shared_path_leaks(clone) == ("bin/new", f"{SITE}/new.pth")
+    name_by(clone, plain)
+    assert (clone / "bin/new").read_text("utf-8") == f"#!{plain}/bin/python\n"
+    assert (clone / SITE / "new.pth").read_text("utf-8") == f"{plain}/src\n"
+    assert (clone / SITE / "note.txt").read_text("utf-8") == f"{clone}\n"
 
 
-def test_the_path_of_the_live_environment_is_no_leak(plain: Path, clone: Path) -> None:
+def test_where_nothing_names_the_clone_nothing_is_written(plain: Path, clone: Path) -> None:
     (clone / "bin/old").write_text(f"#!{plain}/bin/python\n", "utf-8")
-    assert shared_path_leaks(clone) == ()
+    before = inodes(clone), snapshot(clone)
+    name_by(clone, plain)
+    assert (inodes(clone), snapshot(clone)) == before
 
 
 def test_compiled_code_that_an_import_leaves_is_no_change(plain: Path) -> None:

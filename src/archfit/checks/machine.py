@@ -19,11 +19,25 @@ def check_interpreter(env: Environment, _: Catalog) -> Outcome:
     return passed("interpreter", "interpreter", version=python.version, platform=python.platform)
 
 
+_CUT = {
+    (True, False): "cut-upgrade-begun",
+    (True, True): "cut-upgrade-made",
+    (False, False): "cut-rollback-begun",
+    (False, True): "cut-rollback-made",
+}
+
+
 def check_transaction(env: Environment, _: Catalog) -> Outcome:
     """Was a change cut off half-way?"""
-    if env.interrupted is None:
+    cut = env.interrupted
+    if cut is None:
         return passed("transaction", "transaction")
-    values = {"id": env.interrupted, "target": str(env.root)}
+    values: dict[str, str | Text] = {
+        "id": str(cut.id),
+        "target": str(env.root),
+        "time": cut.time,
+        "happened": Text(_CUT[cut.kind == "upgrade", cut.made], {"before": cut.before, "after": cut.after}),
+    }
     finding = Finding("transaction-interrupted", Severity.WARNING, str(env.root), values, fix=env.command("rollback"))
     return found("transaction", finding)
 

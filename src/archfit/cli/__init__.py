@@ -32,6 +32,7 @@ _COMMANDS = {
     "upgrade": "upgrade:upgrade",
     "rollback": "history:rollback",
     "history": "history:history",
+    "clean": "history:clean",
     "verify": "verify:verify",
     "demo": "demo:demo",
     "explain": "logs:explain",

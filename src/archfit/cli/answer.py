@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from archfit.cli.options import Manner
-from archfit.errors import ExitCode
+from archfit.errors import ExitCode, UsageError
 from archfit.model import Status
 from archfit.report import json_v1
 from archfit.report.heatmap import HeatMap
@@ -61,3 +62,19 @@ def page(session: Session, command: str, **parts: Any) -> str:
     from archfit.report.html import Page, render_page
 
     return render_page(Page(command, **parts), session.messages, datetime.now().astimezone())
+
+
+_YES, _NO = frozenset({"y", "yes", "是", "好"}), frozenset({"", "n", "no", "否", "不"})
+
+
+def confirmed(session: Session, question: str) -> bool:
+    """Ask the person until the answer is yes or no.
+
+    Raises:
+        UsageError: nobody is there to be asked.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError("needs-yes")
+    while (said := session.talk.input(question + " [y/N] ", markup=False).strip().lower()) not in _YES | _NO:
+        pass
+    return said in _YES

@@ -1,4 +1,4 @@
-"""archfit rollback and archfit history."""
+"""archfit history, archfit rollback and archfit clean."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from archfit import api
-from archfit.cli.answer import answer
-from archfit.cli.options import PLAIN, Manner, Target
-from archfit.errors import ExitCode
+from archfit.cli.answer import answer, confirmed
+from archfit.cli.options import PLAIN, Force, Manner, Target, Yes
+from archfit.errors import ExitCode, UsageError
 from archfit.model import History
 from archfit.report import json_v1
-from archfit.report.proof_screen import show_history
+from archfit.report.history_screen import show_history, show_removal
 from archfit.session import Session, error_door
 
 
@@ -22,6 +22,7 @@ def rollback(
     state: Annotated[int | None, Parameter(help="A state of `archfit history`; default: the one before.")] = None,
     /,
     *,
+    force: Force = False,
     manner: Manner = PLAIN,
 ) -> int:
     """Bring an earlier state of the environment back, in an instant; the present one is kept and can come back too.
@@ -36,9 +37,9 @@ def rollback(
     with error_door(session):
         manner.check_output(".json")
         if state is None and target and target.isdigit() and not Path(target).exists():
-            story = api.rollback(None, int(target))  # `archfit rollback 1`: the active environment, state 1
+            story = api.rollback(None, int(target), force=force)  # `archfit rollback 1`: the active environment
         else:
-            story = api.rollback(target, state)
+            story = api.rollback(target, state, force=force)
         answer(
             session,
             manner,
@@ -49,7 +50,7 @@ def rollback(
 
 
 def history(target: Target = None, /, *, manner: Manner = PLAIN) -> int:
-    """Show the states of an environment: what was installed when, how it was verified, where the old ones are kept.
+    """Show the states of an environment: what was changed when and why, how it was verified, what is kept of the old ones.
 
     ```
     archfit history .venv
@@ -59,11 +60,52 @@ def history(target: Target = None, /, *, manner: Manner = PLAIN) -> int:
     with error_door(session):
         manner.check_output(".json")
         story = api.history(target)
+        kept = api.kept_bytes(story)
         answer(
             session,
             manner,
-            show=lambda: show_history(session.screen, story),
-            document=lambda: json_v1.history_document(story),
+            show=lambda: show_history(session.screen, story, kept),
+            document=lambda: json_v1.history_document(story, kept),
+        )
+    return int(ExitCode.OK)
+
+
+def clean(
+    target: Target = None,
+    /,
+    *,
+    keep: Annotated[int, Parameter(help="Keep this many of the old states, the newest.")] = 0,
+    yes: Yes = False,
+    manner: Manner = PLAIN,
+) -> int:
+    """Free the disk of old states, after asking; the environment itself and its records stay.
+
+    ```
+    archfit clean .venv
+    archfit clean .venv --keep 1 --yes
+    ```
+    """
+    session = manner.session()
+    with error_door(session):
+        manner.check_output(".json")
+        if keep < 0:
+            raise UsageError("keep-negative", count=keep)
+        story = api.history(target)
+        old = [s for s in reversed(story.states) if s.path and not s.live][keep:]
+        kept = api.kept_bytes(story)
+        if old and not manner.as_json:
+            show_removal(session.screen, old, kept, api.freed_bytes([s.path for s in old if s.path]))
+        if old and not (yes or confirmed(session, session.messages.ui("clean-confirm"))):
+            session.talk.print(session.messages.ui("not-confirmed"))
+            return int(ExitCode.INTERRUPTED)
+        left = api.give_up(story, old) if old else story
+        answer(
+            session,
+            manner,
+            show=lambda: session.screen.say(
+                session.messages.ui("clean-done" if old else "clean-nothing", target=left.root)
+            ),
+            document=lambda: json_v1.history_document(left, {n: kept[n] for n in kept if n not in {s.id for s in old}}),
         )
     return int(ExitCode.OK)
 

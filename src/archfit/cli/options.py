@@ -58,6 +58,8 @@ Level = Annotated[
 GpuSpecs = Annotated[
     tuple[str, ...], Parameter("--gpu", help='Only these GPUs: "RTX 5090", sm_120, 12.0. Repeatable. Default: all.')
 ]
+Yes = Annotated[bool, Parameter(["--yes", "-y"], help="Do not ask.")]
+Force = Annotated[bool, Parameter(help="Go on though processes run from the environment.")]
 
 
 @Parameter(name="*")

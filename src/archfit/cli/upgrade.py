@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from archfit import api
-from archfit.cli.answer import answer, page
-from archfit.cli.options import HERE, PLAIN, Choice, Level, Manner, Pretend, Strategy, Target, highest_level, names_of
-from archfit.errors import ExitCode, UsageError
+from archfit.cli.answer import answer, confirmed, page
+from archfit.cli.options import (
+    HERE,
+    PLAIN,
+    Choice,
+    Force,
+    Level,
+    Manner,
+    Pretend,
+    Strategy,
+    Target,
+    Yes,
+    highest_level,
+    names_of,
+)
+from archfit.errors import ExitCode
 from archfit.flow import announce, diagnose, perform_upgrade, say_done, upgrade_document
 from archfit.report import json_v1
 from archfit.report.plan_screen import show_commands, show_plan
@@ -30,7 +42,8 @@ def upgrade(
         tuple[str, ...], Parameter(help="Go on though this package no longer loads afterwards. Repeatable.")
     ] = (),
     dry_run: Annotated[bool, Parameter(help="Change nothing; print the same as pip and uv commands.")] = False,
-    yes: Annotated[bool, Parameter(["--yes", "-y"], help="Do not ask.")] = False,
+    yes: Yes = False,
+    force: Force = False,
     manner: Manner = PLAIN,
 ) -> int:
     """Move the environment to a build that works: cloned, verified, then exchanged in one step; the old one is kept.
@@ -61,10 +74,10 @@ def upgrade(
             return int(ExitCode.OK)
         if not manner.as_json:
             announce(session, prepared)
-        if not (dry_run or yes or _confirmed(session)):
+        if not (dry_run or yes or confirmed(session, session.messages.ui("upgrade-confirm"))):
             session.talk.print(session.messages.ui("not-confirmed"))
             return int(ExitCode.INTERRUPTED)
-        receipt = None if dry_run else perform_upgrade(session, prepared, height, names_of(allow_broken))
+        receipt = None if dry_run else perform_upgrade(session, prepared, height, names_of(allow_broken), force=force)
         answer(
             session,
             manner,
@@ -73,18 +86,6 @@ def upgrade(
             more={".html": lambda: _page(session, prepared, receipt)},
         )
     return int(ExitCode.OK)
-
-
-_YES, _NO = frozenset({"y", "yes", "是", "好"}), frozenset({"", "n", "no", "否", "不"})
-
-
-def _confirmed(session: Session) -> bool:
-    if not sys.stdin.isatty():
-        raise UsageError("needs-yes")
-    question = session.messages.ui("upgrade-confirm")
-    while (answer := session.talk.input(question + " [y/N] ", markup=False).strip().lower()) not in _YES | _NO:
-        pass
-    return answer in _YES
 
 
 def _say_dry(session: Session, prepared: api.Prepared) -> None:

@@ -4,12 +4,13 @@ Facts of the world that may be out of reach are `Known` or `Unknown`, never ``No
 """
 
 from archfit.model.answers import Diagnosis, Fact, Finding, Outcome, Severity, State, Status
-from archfit.model.change import History, LockedPackage, StateRecord
+from archfit.model.change import History, Interruption, LockedPackage, StateRecord
 from archfit.model.code import CodeKind, CodeObject, Compiler, CompilerKind, Container, Coverage, FileFormat, Library
 from archfit.model.facts import Known, Text, Unknown, Values
 from archfit.model.host import Host, Place, PlaceKind, Storage
 from archfit.model.logs import Cause, Culprit, Explanation, LogFacts, Quote
 from archfit.model.machine import (
+    CONDA_BASE,
     CacheEntry,
     CacheKind,
     Distribution,
@@ -40,6 +41,7 @@ from archfit.model.proof import Evidence, Proof, Verification
 from archfit.model.subject import Subject, SubjectKind
 
 __all__ = [
+    "CONDA_BASE",
     "CacheEntry",
     "CacheKind",
     "Cause",
@@ -65,6 +67,7 @@ __all__ = [
     "History",
     "Host",
     "Interpreter",
+    "Interruption",
     "Known",
     "Library",
     "LockedPackage",

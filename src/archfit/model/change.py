@@ -26,7 +26,10 @@ class LockedPackage:
 
 @dataclass(frozen=True, slots=True)
 class StateRecord:
-    """One state of the environment: `path` is where it stands now, None if it was removed; `live` if it is in place."""
+    """One state of the environment: `path` is where it stands now, None if it was removed; `live` if it is in place.
+
+    `label` names it, `origin` what it was made from (empty for one that archfit found).
+    """
 
     id: int
     label: str
@@ -36,6 +39,7 @@ class StateRecord:
     live: bool
     verified: str
     record: Path | None
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,35 @@ class History:
         return next((s for s in self.states if s.live), None)
 
     def previous(self) -> StateRecord | None:
-        """The state that was live before this one."""
+        """The state that was live before this one; where the journal was cut and does not tell, the newest of the others."""
         switches = [e for e in self.entries if e["event"] == "done"]
         known = {s.id: s for s in self.states if s.path and not s.live}
-        return next((known[e["from"]] for e in reversed(switches) if e["from"] in known), None)
+        told = (known[e["from"]] for e in reversed(switches) if e["from"] in known)
+        return next(told, known[max(known)] if known else None)
+
+    @property
+    def rollbacks(self) -> tuple[dict[str, Any], ...]:
+        """The ways back that were gone to their end, oldest first."""
+        gone = []
+        opened: dict[str, Any] = {}
+        for entry in self.entries:
+            if entry["event"] == "begin":
+                opened = entry
+            elif entry["event"] == "done" and opened.get("kind") == "rollback":
+                gone.append(entry)
+        return tuple(gone)
+
+
+@dataclass(frozen=True, slots=True)
+class Interruption:
+    """A change that was cut off: of which `kind` (upgrade, rollback), when it began, from what to what it led.
+
+    `made`: the exchange had happened, so the new state is in place.
+    """
+
+    id: int
+    kind: str
+    time: str
+    before: str
+    after: str
+    made: bool

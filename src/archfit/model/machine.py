@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from archfit.arch import ComputeCapability, CudaVersion
+from archfit.model.change import Interruption
 from archfit.model.code import Compiler, Library
 from archfit.model.facts import Known, Text, Unknown
 from archfit.model.host import Host, Place
@@ -65,11 +66,16 @@ class Driver:
     source: str
 
 
+CONDA_BASE = ("envs", "pkgs", "condabin")
+"""What only the prefix holds that conda itself lives in."""
+
+
 @dataclass(frozen=True, slots=True)
 class Interpreter:
     """The Python that is judged. `tag` is its wheel tag (``cp311``), `platform` is like ``linux_x86_64``.
 
-    `purelib` is where it installs to, `site_dirs` are all folders it looks in, `libc` is like ``glibc 2.36``.
+    `purelib` is where it installs to, `site_dirs` are all folders it looks in, `libc` is like ``glibc 2.36``. `in_conda`: in
+    an environment that conda made, and not in its base.
     """
 
     executable: Path
@@ -81,6 +87,12 @@ class Interpreter:
     purelib: Path
     site_dirs: tuple[Path, ...]
     libc: str | None
+    in_conda: bool = False
+
+    @property
+    def is_changeable(self) -> bool:
+        """Is it an environment of its own, not a Python that others are built on?"""
+        return self.is_virtual or self.in_conda
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +193,7 @@ class Environment:
     """Everything that was observed; the checks look at nothing else.
 
     `root` and `python` are the target, `chosen` why it was taken (a key of the texts), `unreadable` are files with the
-    reason, `interrupted` is the id of a change that was cut off half-way.
+    reason, `interrupted` is a change that was cut off half-way.
     """
 
     root: Path
@@ -193,7 +205,7 @@ class Environment:
     torch_cuda: Known[CudaVersion] | Unknown
     gpus: Known[tuple[Gpu, ...]] | Unknown
     driver: Known[Driver] | Unknown
-    interrupted: str | None = None
+    interrupted: Interruption | None = None
     surroundings: Known[Surroundings] | Unknown = _UNSEEN
 
     @property
@@ -225,8 +237,8 @@ class Environment:
 
     @property
     def cure(self) -> str:
-        """The command that gets out of here: only virtual environments are changed, for the rest there are commands."""
-        fixed = isinstance(self.interpreter, Known) and not self.interpreter.value.is_virtual
+        """The command that gets out of here: environments of their own are changed, for the rest there are commands."""
+        fixed = isinstance(self.interpreter, Known) and not self.interpreter.value.is_changeable
         return self.command("plan" if fixed else "upgrade")
 
     def listed(self, gpu: Gpu) -> bool:

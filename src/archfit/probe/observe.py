@@ -13,7 +13,7 @@ from archfit.arch import CudaVersion
 from archfit.catalog import Catalog
 from archfit.child import run_child
 from archfit.errors import UsageError
-from archfit.model import Driver, DriverRelease, Environment, Gpu, Interpreter, Known, Unknown
+from archfit.model import CONDA_BASE, Driver, DriverRelease, Environment, Gpu, Interpreter, Known, Unknown
 from archfit.probe.choose import Choice, choose_target
 from archfit.probe.gpus import query_machine, query_states
 from archfit.probe.packages import Installed, Progress, observe_packages
@@ -117,9 +117,10 @@ def _settle(choice: Choice, interpreter: Known[Interpreter] | Unknown) -> Choice
 
 
 def _interpreter(told: dict[str, Any]) -> Interpreter:
+    executable, prefix = Path(told["executable"]), Path(told["prefix"])
     return Interpreter(
-        executable=Path(told["executable"]),
-        prefix=Path(told["prefix"]),
+        executable=executable,
+        prefix=prefix,
         version=told["version"],
         tag=told["tag"],
         platform=told["platform"],
@@ -127,6 +128,7 @@ def _interpreter(told: dict[str, Any]) -> Interpreter:
         purelib=Path(told["purelib"]),
         site_dirs=tuple(Path(p) for p in told["site_dirs"]),
         libc=told["libc"] or None,
+        in_conda=(prefix / "conda-meta").is_dir() and not any((prefix / part).exists() for part in CONDA_BASE),
     )
 
 

@@ -6,7 +6,7 @@ Sentences in them are in the language of the run; ids, paths, numbers and comman
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,8 +121,8 @@ def nothing_document(environment: Environment) -> Document:
     return {"schema": "archfit.upgrade/1", **_environment(environment), "status": "nothing-to-do"}
 
 
-def history_document(history: History) -> Document:
-    """``archfit.history/1``."""
+def history_document(history: History, kept: Mapping[int, int] | None = None) -> Document:
+    """``archfit.history/1``; `kept` is what each state takes on the disk for itself, in bytes, where it was counted."""
     return {
         "schema": "archfit.history/1",
         "target": str(history.root),
@@ -130,10 +130,12 @@ def history_document(history: History) -> Document:
             {
                 "id": s.id,
                 "label": s.label,
+                "from": s.origin or None,
                 "time": s.time,
                 "why": s.why,
                 "live": s.live,
                 "path": str(s.path) if s.path else None,
+                "bytes_kept": (kept or {}).get(s.id),
                 "verified": s.verified or None,
                 "record": str(s.record) if s.record else None,
             }

@@ -1,13 +1,12 @@
-"""``archfit verify`` and ``archfit history`` in the terminal."""
+"""``archfit verify`` in the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from rich.table import Table
 
-from archfit.model import Evidence, History, Proof, Verification
+from archfit.model import Evidence, Proof, Verification
 from archfit.report.prose import Prose
 from archfit.report.screen import Screen
 
@@ -33,22 +32,6 @@ def show_verification(screen: Screen, verification: Verification, *, only_failur
     total = len(verification.evidence)
     sentence = screen.messages.ui(key, passed=counts[0], failed=counts[1], skipped=counts[2], total=total)
     screen.say(sentence, "green" if verification.passed else "red")
-
-
-def show_history(screen: Screen, history: History) -> None:
-    """The states of an environment."""
-    messages = screen.messages
-    if not history.states:
-        screen.say(messages.ui("history-none", target=history.root))
-        return
-    screen.out.print(messages.ui("history-title", target=history.root), style="bold", soft_wrap=True)
-    table = screen.table("column-state", "column-what", "column-when", "column-verified", "column-where")
-    for state in history.states:
-        key = "history-live" if state.live else "history-kept" if state.path else "history-gone"
-        where = messages.labelled(key, state.path.name) if state.path and not state.live else messages.ui(key)
-        style = "green" if state.live else ""
-        table.add_row(str(state.id), state.label, _local(state.time), state.verified or "-", where, style=style)
-    screen.out.print(table)
 
 
 def _told(screen: Screen, evidence: Evidence) -> Prose:
@@ -79,8 +62,3 @@ def _alike(evidence: Sequence[Evidence]) -> list[list[Evidence]]:
 
 def _line_of(evidence: Evidence) -> tuple[object, ...]:
     return evidence.probe.partition(":")[0], evidence.status, evidence.reason
-
-
-def _local(time: str) -> str:
-    """A time of the journal (UTC) on the reader's clock, to the minute."""
-    return datetime.fromisoformat(time).astimezone().strftime("%Y-%m-%d %H:%M")

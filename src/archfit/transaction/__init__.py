@@ -4,16 +4,26 @@ A clone made of hard links is changed and verified next door; one atomic exchang
 the disk before each step, so a cut at any moment can be finished or undone.
 """
 
-from archfit.transaction.apply import Change, apply, recover, refuse_unfit, roll_back, unfinished
+from archfit.transaction.apply import Change, apply
+from archfit.transaction.conda import refuse_conda_owned
+from archfit.transaction.fitness import refuse_linked, refuse_unfit
 from archfit.transaction.journal import Journal, read_history
+from archfit.transaction.kept import freed_bytes, kept_bytes
+from archfit.transaction.rollback import remove_states, roll_back
+from archfit.transaction.states import recover, unfinished
 
 __all__ = [
     "Change",
     "Journal",
     "apply",
+    "freed_bytes",
+    "kept_bytes",
     "read_history",
     "recover",
+    "refuse_conda_owned",
+    "refuse_linked",
     "refuse_unfit",
+    "remove_states",
     "roll_back",
     "unfinished",
 ]

@@ -27,7 +27,7 @@ def exchange(first: Path, second: Path) -> None:
         OSError: nothing was renamed.
     """
     try:
-        _rename_exchange(first, second)
+        rename_exchange(first, second)
     except OSError as error:
         if error.errno not in _UNSUPPORTED:
             raise
@@ -82,7 +82,8 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _rename_exchange(first: Path, second: Path) -> None:
+def rename_exchange(first: Path, second: Path) -> None:
+    """Let two names trade what they name, in one step; raises OSError where kernel or file system cannot."""
     libc = ctypes.CDLL(None, use_errno=True)
     renameat2 = getattr(libc, "renameat2", None)
     if renameat2 is None:

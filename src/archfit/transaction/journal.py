@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,9 +20,19 @@ from typing import Any
 
 from archfit.errors import ApplyError
 from archfit.model import History, StateRecord
+from archfit.transaction.exchange import sync_folder
 from archfit.transaction.tree import identity
 
 _FINAL = frozenset({"done", "aborted"})
+_FIELDS: dict[str, dict[str, type]] = {
+    "begin": {"id": int, "kind": str, "from": int},
+    "state": {"id": int, "inode": str, "label": str},
+    "live": {"id": int},
+    "done": {"id": int, "from": int},
+    "aborted": {"id": int},
+    "removed": {"id": int},
+}
+"""What a line must tell to be one; a disk that lost power can hold anything."""
 
 
 class Journal:
@@ -33,17 +44,20 @@ class Journal:
         self.path = self.folder / "journal.jsonl"
 
     def create(self) -> None:
-        """Make the folder; version control ignores it."""
+        """Make the folder, durably; version control ignores it."""
         self.folder.mkdir(exist_ok=True)
         ignore = self.folder / ".gitignore"
         if not ignore.exists():
             ignore.write_text("*\n", "utf-8")
+            sync_folder(self.root.parent)
 
     def append(self, event: str, **values: object) -> None:
         """Write one line and wait until it is on the disk."""
         line = json.dumps({"event": event, "time": _now(), **values}, ensure_ascii=False) + "\n"
         with self.path.open("ab") as file:
-            if file.tell() and not self._ends_clean():
+            if not file.tell():
+                sync_folder(self.folder)  # a new file is on the disk only when its folder is
+            elif not self._ends_clean():
                 file.write(b"\n")  # a line that a power cut left half written stays a line of its own
             file.write(line.encode())
             file.flush()
@@ -61,9 +75,9 @@ class Journal:
         """Where a state stands while it is not live."""
         return self.root.parent / f"{self.root.name}.archfit-{state}"
 
-    def record_path(self, state: int) -> Path:
-        """Where the upgrade record of the change that made `state` is kept."""
-        return self.folder / f"record-{state}.md"
+    def record_path(self, state: int, suffix: str = ".md") -> Path:
+        """Where the upgrade record of the change that made `state` is kept; ``.json`` is the same for programs."""
+        return self.folder / f"record-{state}{suffix}"
 
     def unfinished(self) -> dict[str, Any] | None:
         """The first line of the change that has no end, if there is one."""
@@ -78,8 +92,8 @@ class Journal:
     def states(self) -> dict[str, dict[str, Any]]:
         """The states that there are, by the identity of their folder.
 
-        File systems give the inode of a removed folder to the next one: the last line counts, and a state whose change was
-        undone counts no more.
+        File systems give the inode of a removed folder to the next one: the last line counts, and a state that was removed,
+        or whose change was undone, counts no more.
         """
         found: dict[str, dict[str, Any]] = {}
         kind = ""
@@ -88,9 +102,14 @@ class Journal:
                 found[entry["inode"]] = entry
             elif entry["event"] == "begin":
                 kind = entry["kind"]
-            elif entry["event"] == "aborted" and kind == "upgrade":
+            elif entry["event"] == "removed" or (entry["event"] == "aborted" and kind == "upgrade"):
                 found = {inode: state for inode, state in found.items() if state["id"] != entry["id"]}
         return found
+
+    def strangers(self) -> tuple[Path, ...]:
+        """Folders with the name of a state that no line tells of: what is left of a clone, or of a journal that was cut."""
+        known = self.states()
+        return tuple(sorted(path for path in state_folders(self.root) if (identity(path) or "") not in known))
 
     def held(self) -> bool:
         """True while a process is at work on the environment."""
@@ -119,7 +138,7 @@ class Journal:
                 raise ApplyError("locked", target=self.root, owner=file.read().strip() or "?") from error
             file.seek(0)
             file.truncate()
-            file.write(f"pid {os.getpid()} on {socket.gethostname()}")
+            file.write(f"pid {os.getpid()} on {socket.gethostname()}, since {_now()}")
             file.flush()
             yield
 
@@ -133,47 +152,58 @@ def read_history(root: Path) -> History:
     """All states and events of one environment; empty for one that archfit never changed."""
     journal = Journal(root)
     entries = journal.entries()
-    places = {identity(path): path for path in _state_folders(root)}
+    places = {identity(path): path for path in state_folders(root)}
     known = {state["id"]: inode for inode, state in journal.states().items()}
     current = identity(root)
+    opened = journal.unfinished()
+    gone = {e["id"] for e in entries if e["event"] == "removed"}
     lived = {entry[key] for entry in entries if entry["event"] == "done" for key in ("id", "from")}
+    begun = {e["id"]: e for e in entries if e["event"] == "begin" and e["kind"] == "upgrade"}
     states = []
     for entry in entries:
-        if entry["event"] == "state":
-            inode = known.get(entry["id"])
-            live = inode is not None and inode == current
-            if not live and entry["id"] not in lived:
-                continue  # it was made and cut off before it went live
-            record = journal.record_path(entry["id"])
-            states.append(
-                StateRecord(
-                    id=entry["id"],
-                    label=entry["label"],
-                    time=entry["time"],
-                    why=entry.get("why", ""),
-                    path=root if live else places.get(inode),
-                    live=live,
-                    verified=entry.get("verified", ""),
-                    record=record if record.exists() else None,
-                )
+        if entry["event"] != "state":
+            continue
+        number = entry["id"]
+        inode = known.get(number)
+        live = inode is not None and inode == current
+        if not live and number not in lived and (inode is None or (opened and opened["id"] == number)):
+            continue  # it was made and cut off before it went live
+        record = journal.record_path(number)
+        states.append(
+            StateRecord(
+                id=number,
+                label=entry["label"],
+                time=entry["time"],
+                why=entry.get("why", ""),
+                path=root if live else None if number in gone else places.get(inode),
+                live=live,
+                verified=entry.get("verified", ""),
+                record=record if record.exists() else None,
+                origin=begun[number].get("before", "") if number in begun else "",
             )
+        )
     return History(root, tuple(states), entries)
 
 
-def _state_folders(root: Path) -> list[Path]:
-    return [p for p in root.parent.glob(f"{_escape(root.name)}.archfit-*") if p.is_dir()]
-
-
-def _escape(name: str) -> str:
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+def state_folders(root: Path) -> list[Path]:
+    """The folders that stand beside an environment under the name of a state."""
+    pattern = re.compile(re.escape(root.name) + r"\.archfit-\d+")
+    try:
+        with os.scandir(root.parent) as entries:
+            return [Path(e.path) for e in entries if pattern.fullmatch(e.name) and e.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
 
 
 def _decode(line: str) -> dict[str, Any] | None:
     try:
         entry = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return entry if isinstance(entry, dict) and "event" in entry else None
+    if not isinstance(entry, dict) or not isinstance(entry.get("time"), str):
+        return None
+    fields = _FIELDS.get(str(entry.get("event")))
+    return entry if fields and all(isinstance(entry.get(name), kind) for name, kind in fields.items()) else None
 
 
 def _now() -> str:

@@ -8,14 +8,18 @@ import hashlib
 import os
 import shutil
 import struct
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # The environment's own lock belongs to installers at work in the live tree, not to its copies.
 _NOT_CLONED = frozenset({".lock"})
-# Small files that people and old installers write into: a copy of each keeps the states apart.
+# Small files that people and old installers write into: a copy of each keeps the states apart. conda writes into all of its
+# own records.
 _WRITTEN_IN_PLACE = frozenset({".pth", ".cfg", ".egg-link", ".ini"})
+_COPIED_FOLDERS = frozenset({"conda-meta"})
 _REMOVE_ATTEMPTS, _REMOVE_PAUSE_S = 5, 0.5
 _AT_FDCWD = -100
 _AT_SYMLINK_NOFOLLOW = 0x100
@@ -35,8 +39,36 @@ def clone_tree(source: Path, target: Path) -> None:
     _clone(source, target, _NOT_CLONED)
 
 
+@contextmanager
+def flushing(folder: Path) -> Iterator[None]:
+    """Bring everything that was written to the file system of `folder` onto the disk, beside what is done meanwhile.
+
+    Without it a power cut soon after an exchange could leave a new name and files without their bytes.
+    """
+    thread = threading.Thread(target=_sync, args=(folder,))
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def _sync(folder: Path) -> None:
+    """syncfs(2): one call for all files of a file system, where a call per file would take minutes."""
+    syncfs = getattr(ctypes.CDLL(None), "syncfs", None)
+    if syncfs is None:
+        os.sync()
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        syncfs(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _clone(source: Path, target: Path, left_out: frozenset[str]) -> None:
     target.mkdir()
+    link = _copy if source.name in _COPIED_FOLDERS else _link
     with os.scandir(source) as entries:
         for entry in entries:
             copy = target / entry.name
@@ -45,20 +77,24 @@ def _clone(source: Path, target: Path, left_out: frozenset[str]) -> None:
             elif entry.is_dir():
                 _clone(Path(entry.path), copy, frozenset())
             elif entry.name not in left_out:
-                _link(entry.path, copy)
+                link(entry.path, copy)
     shutil.copystat(source, target)
+
+
+def _copy(source: str, copy: Path) -> None:
+    shutil.copy2(source, copy, follow_symlinks=False)
 
 
 def _link(source: str, copy: Path) -> None:
     if copy.suffix in _WRITTEN_IN_PLACE:
-        shutil.copy2(source, copy)
+        _copy(source, copy)
         return
     try:
         os.link(source, copy)
     except OSError as error:
         if error.errno not in _NO_LINK:
             raise
-        shutil.copy2(source, copy, follow_symlinks=False)
+        _copy(source, copy)
 
 
 def fingerprint(root: Path) -> str:
@@ -139,17 +175,3 @@ def _born_ns(path: Path) -> int:
     (told,) = struct.unpack_from("=I", answer, 0)
     seconds, nanoseconds = struct.unpack_from("=qI", answer, 80)
     return int(seconds * 1_000_000_000 + nanoseconds) if told & _STATX_BTIME else 0
-
-
-def shared_path_leaks(clone: Path) -> tuple[str, ...]:
-    """Scripts and path files of the clone that carry the clone's own path: they would break after the exchange."""
-    needle = os.fsencode(str(clone))
-    suspects = [*(clone / "bin").glob("*"), *clone.glob("lib/python*/site-packages/*.pth")]
-    return tuple(
-        str(path.relative_to(clone))
-        for path in sorted(suspects)
-        if path.is_file() and not path.is_symlink() and needle in path.read_bytes()[:_SCRIPT_BYTES]
-    )
-
-
-_SCRIPT_BYTES = 1 << 16

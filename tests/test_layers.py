@@ -16,7 +16,7 @@ FLOORS = (
     {"__main__", "cli", "demo", "flow", "scanning", "session", "quick", "logs_cli", "excepthook"},
     {"api"},
     {"logs"},
-    {"probe", "checks", "planner", "resolver", "scan", "transaction", "verify", "report", "explainer", "runner"},
+    {"probe", "checks", "planner", "rebuild", "resolver", "scan", "transaction", "verify", "report", "explainer", "runner"},
     {"matrix"},
     {"binary", "catalog", "child", "schemas", "together", "uv"},
     {"audit"},

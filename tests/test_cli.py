@@ -221,7 +221,7 @@ def test_nobody_to_ask(archfit: Cli, old_env: Path, monkeypatch: pytest.MonkeyPa
     found = api.doctor(api.Wish(str(old_env), ("RTX 5090",), "580.65.06"))
     option = plan(found, CATALOG, PlanWish()).options[0]
     prepared = api.Prepared(found, option, api.Lock("", None, ()), ())
-    monkeypatch.setattr(api, "prepare_upgrade", lambda *_: prepared)
+    monkeypatch.setattr(api, "prepare_upgrade", lambda *_, **__: prepared)
     code, _, err = archfit("upgrade", old_env, *OLD)
     assert code == 2
     assert "say --yes to go on" in " ".join(err.split())

@@ -13,8 +13,9 @@ SRC = Path(__file__).parents[1] / "src" / "archfit"
 
 # From the top: each floor may import all floors below it.
 FLOORS = (
-    {"__main__", "cli", "demo", "flow", "scanning", "session", "quick", "logs_cli", "excepthook"},
+    {"__main__", "cli", "demo", "flow", "scanning", "compiling", "session", "quick", "logs_cli", "excepthook"},
     {"api"},
+    {"extensions"},
     {"logs"},
     {"probe", "checks", "planner", "rebuild", "resolver", "scan", "transaction", "verify", "report", "explainer", "runner"},
     {"matrix"},

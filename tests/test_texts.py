@@ -19,6 +19,7 @@ from archfit.catalog.signatures import load_signatures
 from archfit.checks import CHECKS, PRIMARY_ORDER
 from archfit.errors import ApplyError, ArchfitError
 from archfit.model import Proof, Status, SubjectKind, Text
+from archfit.rebuild.records import BuildError, Stage
 from archfit.report.messages import Messages, language_of
 
 ROOT = Path(__file__).parents[1]
@@ -83,7 +84,7 @@ def spoken() -> set[str]:
     return found
 
 
-ERRORS = {c.__name__ for c in (*ArchfitError.__subclasses__(), ArchfitError)} - {"FormatError"}
+ERRORS = {c.__name__ for c in (*ArchfitError.__subclasses__(), ArchfitError, BuildError)} - {"FormatError"}
 
 
 def keys_of(call: ast.Call) -> Iterator[str]:
@@ -118,6 +119,7 @@ FAMILIES = {
         *(f"why-{reason}" for reason in ("named", "VIRTUAL_ENV", "CONDA_PREFIX", "PATH")),
         *(f"status-{status.value}" for status in Status),
         *(f"step-{step}" for step in ("clone", "install", "verify", "exchange", "prove")),
+        *(f"rebuild-{stage}" for stage in get_args(Stage)),
         *(proof.value for proof in Proof),
         *(f"scan-kind-{kind}" for kind in get_args(SubjectKind)),
         *(f"scan-{verdict.value}" for verdict in Verdict if verdict is not Verdict.NO_GPU_CODE),

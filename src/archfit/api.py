@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from archfit import extensions
 from archfit.arch import ComputeCapability, CudaVersion
 from archfit.audit import Audit, Policy
 from archfit.audit import audit as audit_subject
@@ -46,6 +47,8 @@ from archfit.probe import Wish, observe
 from archfit.probe.choose import Choice, choose_target, expand, is_environment
 from archfit.probe.observe import observe_code, observe_interpreter, parse_driver, parse_gpus
 from archfit.probe.packages import observe_packages
+from archfit.rebuild import BuildError, Built, OnProgress, Wanted, install_built
+from archfit.rebuild import Progress as BuildProgress
 from archfit.scan import ScanWish, wheels_in
 from archfit.scan import scan as scan_files
 from archfit.transaction import (
@@ -67,6 +70,9 @@ from archfit.verify import LEVELS, default_level, verify
 
 __all__ = [
     "LEVELS",
+    "BuildError",
+    "BuildProgress",
+    "CompileFailed",
     "PlanWish",
     "Prepared",
     "Receipt",
@@ -74,6 +80,7 @@ __all__ = [
     "Wish",
     "audit",
     "cache_folder",
+    "compile_extensions",
     "cost_of",
     "counts_files",
     "create_environment",
@@ -107,6 +114,7 @@ _UNPACKED_PER_WHEEL_BYTE = 1.72
 OnRead = Callable[[int, int], None]
 OnCount = Callable[[int], None]
 OnStep = Callable[[str], None]
+CompileFailed = extensions.CompileFailed
 OnProbe = Callable[[str, int, int], None]
 
 
@@ -118,11 +126,14 @@ class Prepared:
     option: Option
     lock: Lock
     left_over: tuple[Unsolved, ...]
+    to_compile: tuple[Wanted, ...] = ()
+    built: tuple[Built, ...] = ()
 
     @property
     def to_rebuild(self) -> frozenset[str]:
-        """Packages that were compiled against the old torch and will not load until they are compiled again."""
-        return frozenset(step.package for step in self.option.steps if step.action == "rebuild")
+        """Packages that were compiled against the old torch and will not load until somebody compiles them again."""
+        rebuilt = {built.package for built in self.built}
+        return frozenset(s.package for s in self.option.steps if s.action == "rebuild" and s.package not in rebuilt)
 
     @property
     def changes(self) -> tuple[LockedPackage, ...]:
@@ -300,8 +311,10 @@ def find_interpreter(request: str) -> Interpreter | None:
     return seen.value if isinstance(seen, Known) else None
 
 
-def prepare_upgrade(diagnosis: Diagnosis, plan: Plan) -> Prepared | None:
+def prepare_upgrade(diagnosis: Diagnosis, plan: Plan, *, rebuild: bool = True) -> Prepared | None:
     """Choose the best option of the plan and resolve it; None where nothing needs to be done.
+
+    With `rebuild`, extensions that the plan says must be compiled are; see `compile_extensions`.
 
     Raises:
         ProblemError: the best option is not one that archfit applies; a driver that comes first, for instance.
@@ -314,15 +327,35 @@ def prepare_upgrade(diagnosis: Diagnosis, plan: Plan) -> Prepared | None:
         command = best.pip[0].split("   #")[0]
         values = {name: str(value) for name, value in best.summary.values.items()}
         raise ProblemError(best.summary.key, **values, command=command)
-    if best.kind not in ("upgrade", "nightly"):
+    if best.kind not in ("upgrade", "nightly", *(["rebuild"] if rebuild else [])):
         raise ProblemError("nothing-to-apply", kind=best.kind, command=plan.environment.command("plan"))
     root, cuda = plan.environment.root, best.torch.cuda if best.torch else None
     refuse_unfit(root)
     refuse_conda_owned(root, {step.package: step.wanted for step in _installs(best)}, cuda)
-    lock = _resolve(plan.environment, best)
+    lock = _resolve(plan.environment, best) if _installs(best) else Lock("", None, ())
     refuse_conda_owned(root, {change.name: change.wanted for change in lock.changes}, cuda)
-    refuse_linked(root, {c.name: _modules(plan.environment, c.name) for c in lock.changes})
-    return Prepared(diagnosis, replace(best, requires=_priced(best.requires, lock)), lock, plan.unsolved)
+    to_compile, left = extensions.to_compile(plan.environment, best) if rebuild else ((), ())
+    changing = [*(change.name for change in lock.changes), *(wanted.name for wanted in to_compile)]
+    refuse_linked(root, {name: _modules(plan.environment, name) for name in changing})
+    option = replace(best, requires=_priced(best.requires, lock))
+    return Prepared(diagnosis, option, lock, (*_left_over(plan, to_compile), *left), to_compile)
+
+
+def _left_over(plan: Plan, to_compile: Sequence[Wanted]) -> list[Unsolved]:
+    """What no option solves, but for what will be compiled."""
+    solved = {str(wanted) for wanted in to_compile}
+    return [u for u in plan.unsolved if u.text.key != "needs-rebuild" or u.text.values["package"] not in solved]
+
+
+def compile_extensions(prepared: Prepared, on_progress: OnProgress) -> Prepared:
+    """Compile what must be, for the torch that is to come; the environment is not touched.
+
+    Raises:
+        BuildError: a package cannot be compiled; a `CompileFailed` says what its log shows.
+    """
+    env = prepared.before.environment
+    built = extensions.compile_all(env, prepared.option, prepared.lock, prepared.to_compile, on_progress)
+    return replace(prepared, built=built)
 
 
 def upgrade(
@@ -364,9 +397,7 @@ def upgrade(
         before=_label(prepared.before.environment),
         after=_planned_label(prepared.lock, env),
         why=why,
-        install=lambda clone: install(
-            _inside(env, clone), prepared.lock, reinstall=_reinstalled(env, prepared.option), talk=talk
-        ),
+        install=lambda clone: _install(prepared, _inside(env, clone), talk=talk),
         verify=check,
         needs_bytes=prepared.option.requires.disk_bytes,
         force=force,
@@ -380,6 +411,13 @@ def upgrade(
     except OSError:
         written = False  # the change is live and verified; a full disk must not make it look failed
     return Receipt(prepared, after[0], proof, read_history(story.root), record if written else None)
+
+
+def _install(prepared: Prepared, python: Path, *, talk: bool) -> None:
+    env = prepared.before.environment
+    if prepared.lock.requirements:
+        install(python, prepared.lock, reinstall=_reinstalled(env, prepared.option), talk=talk)
+    install_built(python, prepared.built)
 
 
 def rollback(target: str | None, state: int | None = None, *, force: bool = False) -> History:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from archfit import api
+from archfit.compiling import announce_compiling, compile_extensions
 from archfit.errors import ArchfitError
 from archfit.model import Diagnosis, Option, Plan, Verification
 from archfit.report import json_v1, record
@@ -45,6 +46,7 @@ def announce(session: Session, prepared: api.Prepared) -> None:
     needs = prepared.option.requires
     if needs.download_bytes:
         show_needs(screen, prepared.option)
+    announce_compiling(session, prepared)
     screen.left_over(prepared.left_over)
     screen.out.print(
         messages.ui("upgrade-safe", command=prepared.before.environment.command("rollback")), soft_wrap=True
@@ -75,6 +77,7 @@ def perform_upgrade(
     """Apply with progress; where verification fails, the failures are shown."""
     messages = session.messages
     primary = prepared.before.primary
+    prepared = compile_extensions(session, prepared)
 
     def render(made: api.Prepared, after: Diagnosis, proof: Verification, number: int) -> str:
         now = datetime.now().astimezone()

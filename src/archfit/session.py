@@ -78,7 +78,7 @@ class Session:
     @contextmanager
     def counting(self, key: str) -> Iterator[Callable[[int, int], None]]:
         """A bar for work whose parts can be counted; gone when the work is done, silent where nobody watches."""
-        with self._progress() as progress:
+        with self.progress() as progress:
             task = progress.add_task(self.messages.ui(key), total=None)
             yield lambda done, total: progress.update(task, completed=done, total=total)
 
@@ -102,7 +102,8 @@ class Session:
         finally:
             steps.stop()
 
-    def _progress(self) -> Progress:
+    def progress(self) -> Progress:
+        """A bar that is gone when it stops, and silent where nobody watches."""
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}"))
         return Progress(
             *columns, TimeElapsedColumn(), console=self.talk, transient=True, disable=not self.talk.is_terminal
@@ -210,7 +211,7 @@ class _Steps:
         if key == "install" or not self.session.talk.is_terminal:
             self.session.talk.print(f"  {sentence} …" if self.session.screen.unicode else f"  {sentence} ...")
             return  # uv draws its own bars; a log gets a line
-        self.progress = self.session._progress()
+        self.progress = self.session.progress()
         self.task = self.progress.add_task(sentence, total=None)
         self.progress.start()
 

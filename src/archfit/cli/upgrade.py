@@ -41,6 +41,10 @@ def upgrade(
     allow_broken: Annotated[
         tuple[str, ...], Parameter(help="Go on though this package no longer loads afterwards. Repeatable.")
     ] = (),
+    rebuild: Annotated[
+        bool,
+        Parameter(help="Compile extensions that the new torch or the GPU need compiled; else they are left for later."),
+    ] = True,
     dry_run: Annotated[bool, Parameter(help="Change nothing; print the same as pip and uv commands.")] = False,
     yes: Yes = False,
     force: Force = False,
@@ -66,7 +70,7 @@ def upgrade(
             else api.make_plan(diagnosis, api.PlanWish(strategy.value))
         )
         with session.counting("asking"):
-            prepared = api.prepare_upgrade(diagnosis, chosen)
+            prepared = api.prepare_upgrade(diagnosis, chosen, rebuild=rebuild)
         if prepared is None:
             empty = json_v1.nothing_document(diagnosis.environment)
             more = {".html": lambda: page(session, "plan", diagnosis=diagnosis, plan=chosen)}

@@ -87,10 +87,10 @@ def _make(job: _Job, workshop: Workshop, source: Source, log: Path, environ: Map
     on_part(0, 0, "")
     out = workshop.folder / "out"
     if not build(workshop.python, folder, out, log, variables, on_part):
-        raise BuildError("rebuild-failed", package=job.wanted)
+        raise BuildError("rebuild-failed", package=job.wanted, cuda=job.ground.cuda, torch=job.ground.torch)
     wheels = sorted(out.glob("*.whl"))
     if len(wheels) != 1:
-        raise BuildError("rebuild-failed", package=job.wanted)
+        raise BuildError("rebuild-failed", package=job.wanted, cuda=job.ground.cuda, torch=job.ground.torch)
     job.on_progress(Progress(str(job.wanted), "check"))
     targets = judge_wheel(wheels[0], job.wanted, job.recipe, job.ground.devices, job.catalog)
     return Built(

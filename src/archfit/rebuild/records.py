@@ -18,7 +18,8 @@ class Ground:
 
     `interpreter` is the Python of the environment. `torch` is the release that it will hold (``2.11.0``) and `cuda` the one
     that this torch was built with. `requirements` are the pinned lines of a lock that bring this torch, from `index`; where
-    they are empty, torch stays and is borrowed from the folders of the environment. `devices` are the GPUs.
+    they are empty, torch stays and is borrowed from the folders of the environment. `devices` are the GPUs. `beside` are
+    requirements that the environment keeps and that setup scripts look at, such as ``numpy==1.26.4``.
     """
 
     interpreter: Interpreter
@@ -27,6 +28,7 @@ class Ground:
     devices: tuple[ComputeCapability, ...]
     requirements: str = ""
     index: str | None = None
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,12 @@ def create_workshop(folder: Path, ground: Ground, recipe: Recipe, choice: Choice
         _install(folder, python, ground.requirements, "--no-deps", "--require-hashes", index=ground.index)
     else:
         _borrow(venv, ground.interpreter.site_dirs)
-    _install(folder, python, "\n".join([*recipe.requires, *choice.requirements]), constraints=recipe.constraints)
+    _install(
+        folder,
+        python,
+        "\n".join([*recipe.requires, *choice.requirements, *ground.beside]),
+        constraints=recipe.constraints,
+    )
     told = _ask(python)
     if _release(told["torch"]) != _release(ground.torch) or told["cuda"] != str(ground.cuda):
         found = f"torch {told['torch']}, CUDA {told['cuda'] or '-'}"

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
+from archfit.arch import Verdict
+from archfit.buildscript import append_flags, read_build_files
 from archfit.catalog import Catalog
 from archfit.catalog.recipes import Recipe, find_recipe, standard_for
 from archfit.rebuild.compile import build
@@ -78,6 +80,7 @@ def _make(job: _Job, workshop: Workshop, source: Source, log: Path, environ: Map
     standard = standard_for(job.ground.torch)
     _edit(folder, job.recipe, standard)
     variables = workshop.environ(environ, job.recipe, job.arch_list, count_jobs(job.recipe.gib_per_job, environ))
+    variables |= _added_flags(job, folder, variables)
     try_compiler(workshop.cuda_home, standard, f"sm_{job.arch_list[-1].replace('.', '')}", workshop.folder, variables)
     _write_head(log, job, variables)
 
@@ -113,10 +116,29 @@ def _edit(folder: Path, recipe: Recipe, standard: int) -> None:
             path.write_text(text.replace(edit.old, edit.new), "utf-8")
     setup = folder / "setup.py"
     if setup.is_file():
-        text = setup.read_text("utf-8")
+        text = setup.read_text("utf-8", "surrogateescape")
         raised = raise_standard(text, standard)
         if raised != text:
-            setup.write_text(raised, "utf-8")
+            setup.write_text(raised, "utf-8", "surrogateescape")
+
+
+def _added_flags(job: _Job, folder: Path, variables: Mapping[str, str]) -> dict[str, str]:
+    """For a ``setup.py`` with a list of GPUs of its own that leaves one out: let nvcc add it to that list."""
+    setup = folder / "setup.py"
+    if not setup.is_file():
+        return {}
+    text = setup.read_text("utf-8", "replace")
+    script = read_build_files(job.wanted.name, job.wanted.version, {"setup.py": text})
+    if script.choice != "hard-coded":
+        return {}
+    left_out = [
+        device
+        for device in job.ground.devices
+        if script.verdict(device, job.choice.cuda) not in (Verdict.NATIVE, Verdict.COMPATIBLE)
+    ]
+    flags = append_flags([arch_of(device, job.choice.cuda, job.catalog) for device in left_out])
+    before = variables.get("NVCC_APPEND_FLAGS", "")
+    return {"NVCC_APPEND_FLAGS": f"{before} {flags}".strip()} if flags else {}
 
 
 def raise_standard(text: str, standard: int) -> str:
@@ -131,7 +153,7 @@ def raise_standard(text: str, standard: int) -> str:
 
 def _write_head(log: Path, job: _Job, variables: Mapping[str, str]) -> None:
     """What a person needs to do the same by hand stands in front of the log."""
-    names = sorted({*job.recipe.env, "CUDA_HOME", "CC", "CXX"} & variables.keys())
+    names = sorted({*job.recipe.env, "CUDA_HOME", "CC", "CXX", "NVCC_APPEND_FLAGS"} & variables.keys())
     lines = [
         f"# {job.wanted}, torch {job.ground.torch}, CUDA {job.ground.cuda}, {job.choice}",
         *(f"# {name}={variables[name]}" for name in names),

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from archfit.arch import ComputeCapability, CudaVersion
+from archfit.arch import ComputeCapability, CudaVersion, Verdict, judge_code
 from archfit.catalog import Catalog
 from archfit.catalog.recipes import ToolchainRow, toolchain_for
 from archfit.rebuild.records import BuildError
@@ -112,11 +112,9 @@ def _can_target(cuda: CudaVersion, devices: Sequence[ComputeCapability], catalog
 def arch_of(device: ComputeCapability, cuda: CudaVersion, catalog: Catalog) -> ComputeCapability:
     """What to compile for a GPU: itself, or where this release does not know it, the nearest that runs on it."""
     row = catalog.toolkit(cuda)
-    known = {t.capability for t in row.targets if t.kind == "sass" and not t.suffix} if row else {device}
-    if device in known:
-        return device
-    older = [c for c in known if c.major == device.major and c.minor < device.minor]
-    return max(older, default=device)
+    known = [t for t in row.targets if t.kind == "sass" and not t.suffix] if row else []
+    fitting = [t.capability for t in known if judge_code(t, device, cuda) in (Verdict.NATIVE, Verdict.COMPATIBLE)]
+    return device if device in fitting else max(fitting, default=device)
 
 
 def lay_out(roots: Sequence[Path], home: Path) -> None:
@@ -131,7 +129,7 @@ def lay_out(roots: Sequence[Path], home: Path) -> None:
             for name in names:
                 if not os.path.lexists(target / name):
                     (target / name).symlink_to(Path(folder, name))
-    (home / "lib").mkdir(exist_ok=True)
+    (home / "lib").mkdir(parents=True, exist_ok=True)
     for path in sorted((home / "lib").glob("*.so.*")):
         plain = path.with_name(path.name.partition(".so.")[0] + ".so")
         if not os.path.lexists(plain):

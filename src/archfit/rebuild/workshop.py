@@ -152,6 +152,8 @@ def _install(
     constraints: Sequence[str] = (),
     index: str | None = None,
 ) -> None:
+    if not requirements.strip():
+        return
     wishes, bounds = folder / "wishes.txt", folder / "bounds.txt"
     wishes.write_text(requirements + "\n", "utf-8")
     bounds.write_text("\n".join(constraints) + "\n", "utf-8")

@@ -224,6 +224,7 @@ def test_a_hint_needs_no_more_than_its_error_tells() -> None:
         "nothing-to-apply": {"command"},
         "plan-undecided": {"command"},
         "schema-unknown": {"known"},
+        "package-unknown": {"near"},
     }
     assert {key: names for key, names in only_hint.items() if names and names != told.get(key)} == {}
 

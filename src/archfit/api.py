@@ -23,6 +23,7 @@ from archfit.catalog import load_catalog
 from archfit.checks import diagnose
 from archfit.coverage import lacking
 from archfit.errors import ArchfitError, FormatError, ObserveError, ProblemError, UsageError
+from archfit.matrix import Matrix, matrix_of
 from archfit.model import (
     Diagnosis,
     Distribution,
@@ -97,6 +98,7 @@ __all__ = [
     "kernels_lacking",
     "load_plan",
     "make_plan",
+    "matrix",
     "parse_gpus",
     "prepare_upgrade",
     "price",
@@ -238,6 +240,17 @@ def _counted(on_bytes: OnCount | None, on_total: OnCount | None) -> OnRead:
         told = max(told, done)
 
     return on_read
+
+
+def matrix(specs: Sequence[str] = ()) -> Matrix:
+    """Everything in the catalog, on the GPUs that are meant by `specs`, or on every generation that is known.
+
+    Raises:
+        UsageError: no such GPU.
+    """
+    catalog = load_catalog()
+    gpus = dict.fromkeys(gpu for spec in specs for gpu in parse_gpus(spec, catalog))
+    return matrix_of(catalog, tuple(gpus))
 
 
 def devices_of(specs: Sequence[str]) -> tuple[ComputeCapability, ...]:

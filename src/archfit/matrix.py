@@ -10,7 +10,7 @@ from packaging.tags import compatible_tags, cpython_tags
 from packaging.version import InvalidVersion, Version
 
 from archfit.arch import ComputeCapability, CudaVersion, Verdict
-from archfit.catalog import Build, Catalog
+from archfit.catalog import Build, Catalog, Generation
 from archfit.model import DriverRelease, Gpu
 
 
@@ -18,13 +18,16 @@ from archfit.model import DriverRelease, Gpu
 class Column:
     """A GPU: `label` as it was asked for or its generation, `driver` the oldest that knows it (None: not known).
 
-    `open_module`: on Linux only the open kernel modules drive it.
+    `last_branch` is the last driver branch that knows it (None: support goes on); on Linux only the open kernel modules
+    drive it (`open_module`), or only NVIDIA's proprietary ones (`closed_module`).
     """
 
     label: str
     capability: ComputeCapability
     driver: DriverRelease | None = None
+    last_branch: int | None = None
     open_module: bool = False
+    closed_module: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +79,16 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Which releases of a package run on one GPU.
+    """Which releases of a package run on all GPUs of a matrix at once, on `platforms`.
 
-    `first` and `last` are the oldest and the newest build that does (None: none does), `newest` is the newest release there
-    is: another one than that of `last` means that support has ended. `driver` is the oldest driver any of them runs with.
+    `first` and `last` are the oldest and the newest build that does so best; `verdict` says how (native or compatible, jit,
+    partial; none: none does). `newest` is the newest release there is: another one than that of `last` means that support has
+    ended. `driver` is the oldest driver with which one of them runs.
     """
 
     package: str
-    column: Column
+    verdict: Verdict
+    platforms: tuple[str, ...]
     first: Row | None
     last: Row | None
     newest: str
@@ -100,19 +105,24 @@ def matrix_of(catalog: Catalog, gpus: Sequence[Gpu] = ()) -> Matrix:
 
 
 def arrange(columns: Sequence[Column], rows: Iterable[Row], *, chosen: bool = False) -> Matrix:
-    """A matrix with its rows in order: by package, newest release first, then by CUDA, platform and index."""
-    by_build = sorted(rows, key=lambda row: (row.cuda or _NO_CUDA, row.platform, row.index), reverse=True)
-    by_release = sorted(by_build, key=lambda row: order_of(row.version), reverse=True)
+    """A matrix with its rows in order: by package, newest release first, then newest CUDA, Linux, what PyPI has."""
+    by_place = sorted(rows, key=lambda row: (_PLATFORMS.get(row.platform, 9), row.index != "PyPI", row.index))
+    by_cuda = sorted(by_place, key=lambda row: row.cuda or _NO_CUDA, reverse=True)
+    by_release = sorted(by_cuda, key=lambda row: order_of(row.version), reverse=True)
     return Matrix(tuple(columns), tuple(sorted(by_release, key=lambda row: row.package)), chosen)
 
 
 def _column(catalog: Catalog, gpu: Gpu) -> Column:
     generation = catalog.generations[gpu.capability]
-    return Column(gpu.name, gpu.capability, catalog.first_driver_for(gpu), generation.open_only)
+    return replace(_column_of(generation), label=gpu.name, driver=catalog.first_driver_for(gpu))
 
 
 def _generations(catalog: Catalog) -> list[Column]:
-    return [Column(g.name, g.capability, g.first_driver, g.open_only) for g in catalog.generations.values()]
+    return [_column_of(generation) for generation in catalog.generations.values()]
+
+
+def _column_of(row: Generation) -> Column:
+    return Column(row.name, row.capability, row.first_driver, row.last_branch, row.open_only, row.closed_only)
 
 
 def _row_of_build(catalog: Catalog, build: Build, columns: Sequence[Column]) -> Row:
@@ -148,19 +158,46 @@ def _both(code: DriverRelease | None, column: Column) -> DriverRelease | None:
 
 def choose(matrix: Matrix, wanted: Filter) -> Matrix:
     """The rows that are wanted."""
-    return replace(matrix, rows=tuple(row for row in matrix.rows if _fits(row, wanted, all if matrix.chosen else any)))
+    every = all if matrix.chosen else any
+    return replace(matrix, rows=tuple(row for row in matrix.rows if _fits(row, matrix.columns, wanted, every)))
 
 
-def answers(matrix: Matrix) -> tuple[Answer, ...]:
-    """For each package and GPU: which releases run."""
-    packages: dict[str, list[Row]] = {}
+def answers(matrix: Matrix, among: Matrix, packages: Sequence[str] = ()) -> tuple[Answer, ...]:
+    """Which builds of a matrix run: for `packages`, or for each of which it has rows.
+
+    `among` has all builds there are, for the newest release of a package.
+    """
+    newest: dict[str, str] = {}
+    for row in among.rows:
+        newest.setdefault(row.package, row.version)
+    found: dict[str, list[Row]] = {name: [] for name in packages}
     for row in matrix.rows:
-        packages.setdefault(row.package, []).append(row)
-    return tuple(
-        _answer(package, rows, position, column)
-        for package, rows in packages.items()
-        for position, column in enumerate(matrix.columns)
-    )
+        found.setdefault(row.package, []).append(row)
+    return tuple(answer for name, rows in found.items() for answer in _answers(name, rows, newest.get(name, "")))
+
+
+def undrivable(columns: Sequence[Column]) -> bool:
+    """Can no single driver installation on Linux serve all of these GPUs?"""
+    modules = any(c.open_module for c in columns) and any(c.closed_module for c in columns)
+    first = max((c.driver.branch for c in columns if c.driver), default=0)
+    return modules or any(c.last_branch and c.last_branch < first for c in columns)
+
+
+def newest_running(matrix: Matrix) -> dict[str, tuple[Row | None, ...]]:
+    """For each package the newest build that runs on each GPU, by machine code if there is any that does."""
+    found: dict[str, list[Row | None]] = {}
+    for row in matrix.rows:
+        best = found.setdefault(row.package, [None] * len(matrix.columns))
+        for position, verdict in enumerate(row.verdicts):
+            known = best[position]
+            if verdict.runs and (known is None or _rank(verdict) < _rank(known.verdicts[position])):
+                best[position] = row
+    return {package: tuple(rows) for package, rows in found.items()}
+
+
+def driver_of(row: Row) -> DriverRelease | None:
+    """The oldest driver with which a build runs on all GPUs; None where nobody knows."""
+    return max((d for d in row.drivers if d), default=None) if all(row.drivers) else None
 
 
 def fits_python(tags: Sequence[str], python: str) -> bool:
@@ -183,21 +220,58 @@ def command_of(row: Row) -> str:
     return f"pip install {row.package}=={row.version}{index}"
 
 
+_PLATFORMS = {"linux_x86_64": 0, "any": 1, "linux_aarch64": 2, "win_amd64": 3}
 _NO_CUDA, _NO_VERSION = CudaVersion(0, 0), Version("0.dev0")
 
 
-def _answer(package: str, rows: Sequence[Row], position: int, column: Column) -> Answer:
-    running = [row for row in rows if row.verdicts[position].runs]
-    drivers = [driver for row in running if (driver := row.drivers[position])]
-    first, last = (running[-1], running[0]) if running else (None, None)
-    return Answer(package, column, first, last, rows[0].version, min(drivers, default=None))
+def _answers(package: str, rows: Sequence[Row], newest: str) -> Iterator[Answer]:
+    """One answer for the platforms that share it; one alone where nothing runs anywhere."""
+    platforms = dict.fromkeys(row.platform for row in rows)
+    found: dict[tuple[str, str, Verdict], Answer] = {}
+    for platform in platforms:
+        answer = _answer(package, [row for row in rows if row.platform == platform], newest)
+        if answer.first and answer.last:
+            key = (answer.first.version, answer.last.version, answer.verdict)
+            same = found.get(key, replace(answer, platforms=()))
+            driver = min((d for d in (same.driver, answer.driver) if d), default=None)
+            found[key] = replace(same, platforms=(*same.platforms, platform), driver=driver)
+    yield from found.values() or [Answer(package, Verdict.NONE, (), None, None, newest, None)]
 
 
-def _fits(row: Row, wanted: Filter, every: Callable[[Iterable[bool]], bool]) -> bool:
+def _answer(package: str, rows: Sequence[Row], newest: str) -> Answer:
+    ranked = [(max(map(_rank, row.verdicts)), row) for row in rows]
+    best = min(rank for rank, _ in ranked)
+    running = [row for rank, row in ranked if rank == best < len(_RANKS)]
+    if not running:
+        return Answer(package, Verdict.NONE, (), None, None, newest, None)
+    driver = min((d for row in running if (d := driver_of(row))), default=None)
+    return Answer(package, _RANKS[best], (), running[-1], running[0], newest, driver)
+
+
+_RANKS = (Verdict.NATIVE, Verdict.JIT, Verdict.PARTIAL)
+
+
+def _rank(verdict: Verdict) -> int:
+    """How well it runs, 0 best; machine code of the same generation is as good as that for exactly this GPU."""
+    verdict = Verdict.NATIVE if verdict is Verdict.COMPATIBLE else verdict
+    return _RANKS.index(verdict) if verdict in _RANKS else len(_RANKS)
+
+
+def _serves(at_hand: DriverRelease, needed: DriverRelease | None, column: Column) -> bool:
+    """Numbers of drivers differ between systems, their branches do not: R550 knows no RTX 50 anywhere."""
+    if column.last_branch and at_hand.branch > column.last_branch:
+        return False
+    knows = column.driver is None or column.driver.branch <= at_hand.branch
+    return knows and (needed is None or needed <= at_hand)
+
+
+def _fits(row: Row, columns: Sequence[Column], wanted: Filter, every: Callable[[Iterable[bool]], bool]) -> bool:
     at_hand = wanted.driver
-    fine = [at_hand is None or driver is None or driver <= at_hand for driver in row.drivers]
-    if wanted.runs:
-        fine = [ok and verdict.runs for ok, verdict in zip(fine, row.verdicts, strict=True)]
+    cells = zip(row.verdicts, row.drivers, columns, strict=True)
+    fine = [
+        at_hand is None or _serves(at_hand, driver, column) if verdict.runs else not wanted.runs
+        for verdict, driver, column in cells
+    ]
     return (
         every(fine)
         and (not wanted.packages or row.package in wanted.packages)

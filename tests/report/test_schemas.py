@@ -111,6 +111,7 @@ LOG = "RuntimeError: CUDA error: no kernel image is available for execution on t
         "scan {data}/libpartial.so {data}/libzstd.so {data}/scale_90.cubin -v",
         "scan {data}/libpartial.so {data}/nothing-here.so",
         "audit {data}/libpartial.so --require 12.0",
+        "matrix torch --gpu sm_120 --gpu sm_70 --all",
         "explain {log}",
         "explain {log} {env}",
     ],

@@ -34,6 +34,7 @@ _COMMANDS = {
     "history": "history:history",
     "clean": "history:clean",
     "verify": "verify:verify",
+    "matrix": "matrix:matrix",
     "demo": "demo:demo",
     "explain": "logs:explain",
     "run": "logs:run_",

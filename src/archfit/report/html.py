@@ -110,6 +110,7 @@ def render_page(page: Page, messages: Messages, when: datetime) -> str:
         messages,
         when,
         title=lambda m: m.page(f"title-{page.command}", target=named),
+        command=page.command,
         page=page,
         environment=env,
         facts=facts_of(env) if env else {},

@@ -1,0 +1,102 @@
+"""archfit matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Annotated
+
+from cyclopts import Parameter
+from packaging.utils import canonicalize_name
+
+from archfit import api
+from archfit.arch import CudaVersion
+from archfit.cli.answer import PICTURES, answer, pictures
+from archfit.cli.options import PLAIN, GpuSpecs, Manner, platform_tag, python_version
+from archfit.errors import ExitCode, UsageError
+from archfit.matrix import Filter, Matrix, answers, choose
+from archfit.model import DriverRelease
+from archfit.report.matrix_screen import heat_of_matrix, render_matrix_markdown, show_matrix, show_summary
+from archfit.report.matrix_v1 import matrix_document
+from archfit.session import Session, error_door
+
+
+def matrix(
+    *packages: Annotated[str, Parameter(help="Packages such as torch or vllm. Default: all that are known.")],
+    gpu: GpuSpecs = (),
+    driver: Annotated[str | None, Parameter(help="Only what runs with this driver: 570.86.16.")] = None,
+    cuda: Annotated[str | None, Parameter(help="Only builds for this CUDA: 12.8.")] = None,
+    python: Annotated[str | None, Parameter("--python", help="Only builds for this Python: 3.11.")] = None,
+    platform: Annotated[
+        str | None, Parameter(help="Only this platform: linux-x86_64, linux-aarch64, windows-x86_64.")
+    ] = None,
+    every: Annotated[bool, Parameter("--all", help="Also the builds that do not run on these GPUs.")] = False,
+    manner: Manner = PLAIN,
+) -> int:
+    """Say which release of which package runs on which GPU, from the catalog: a table, a page, a picture.
+
+    ```
+    archfit matrix torch --gpu 'RTX 5090'
+    archfit matrix torch vllm --gpu 'RTX 5090' --driver 570.86.16 --python 3.11
+    archfit matrix --gpu V100
+    archfit matrix -o matrix.html
+    ```
+    """
+    session = manner.session()
+    with error_door(session):
+        manner.check_output(".json", ".md", ".html", *PICTURES)
+        names = tuple(canonicalize_name(name) for name in packages)
+        release, toolkit = _driver(driver), _cuda(cuda)
+        wanted = Filter(names, toolkit, release, python_version(python), platform_tag(platform), runs=not every)
+        whole = api.matrix(gpu)
+        _check_names(names, whole)
+        chosen = choose(whole, wanted)
+        told = answers(chosen, whole, names)
+
+        def show() -> None:
+            if names:
+                show_matrix(session.screen, chosen, told, release, verbose=manner.verbose)
+            else:
+                show_summary(session.screen, chosen, told, release)
+
+        answer(
+            session,
+            manner,
+            show=show,
+            document=lambda: matrix_document(chosen),
+            markdown=lambda: render_matrix_markdown(session.messages, chosen, told),
+            more=pictures(session, lambda: heat_of_matrix(chosen), session.messages.ui("separator").join(names))
+            | {".html": lambda: _page(session, wanted, gpu)},
+        )
+        return int(ExitCode.OK if chosen.rows else ExitCode.PROBLEMS)
+
+
+def _page(session: Session, wanted: Filter, gpus: Sequence[str]) -> str:
+    """Everything there is; the page filters itself and begins with what was asked for."""
+    from archfit.report.matrix_page import render_matrix_page, wanted_of
+
+    now = datetime.now().astimezone()
+    return render_matrix_page(api.matrix(()), session.messages, now, wanted_of(wanted, gpus))
+
+
+def _driver(text: str | None) -> DriverRelease | None:
+    try:
+        return DriverRelease.parse(text) if text else None
+    except ValueError:
+        raise UsageError("driver-unknown", spec=text) from None
+
+
+def _cuda(text: str | None) -> CudaVersion | None:
+    try:
+        return CudaVersion.parse(text) if text else None
+    except ValueError:
+        raise UsageError("cuda-unknown", spec=text) from None
+
+
+def _check_names(names: Sequence[str], matrix: Matrix) -> None:
+    known = list(dict.fromkeys(row.package for row in matrix.rows))
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name, known, n=3) or known[:6]
+            raise UsageError("package-unknown", spec=name, near=", ".join(near))

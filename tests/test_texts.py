@@ -15,6 +15,7 @@ import pytest
 from archfit.arch import Verdict
 from archfit.audit import RULES
 from archfit.buildscript import Choice
+from archfit.catalog.extensions import load_extensions
 from archfit.catalog.signatures import load_signatures
 from archfit.checks import CHECKS, PRIMARY_ORDER
 from archfit.errors import ApplyError, ArchfitError
@@ -130,7 +131,8 @@ FAMILIES = {
     },
     "text": {"targets", "targets-sass", "targets-ptx"}
     | {f"build-{confidence}" for confidence in ("measured", "documented", "inferred")}
-    | {f"risk-{confidence}" for confidence in ("documented", "inferred")},
+    | {f"risk-{confidence}" for confidence in ("documented", "inferred")}
+    | {told.says for row in load_extensions().by_name.values() for told in (*row.cases, *row.refusals)},
     "check": {name for name, _ in CHECKS},
 }
 FAMILY_KEYS = {f"{section}.{key}" for section, keys in FAMILIES.items() for key in keys}

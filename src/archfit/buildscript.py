@@ -213,8 +213,16 @@ def _walk(tree: ast.Module) -> Iterator[tuple[ast.AST, Guards]]:
 def _positive(test: ast.expr, written: str) -> Guards:
     """What a condition claims: of ``not IS_ROCM and X`` only X, so that *not* another vendor is none about that vendor."""
     parts = test.values if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And) else [test]
-    claims = [ast.unparse(part) for part in parts if not isinstance(part, ast.UnaryOp)]
-    return tuple(claims) if len(parts) > 1 or not claims else (written,)
+    claims = [ast.unparse(part) for part in parts if not _denies(part)]
+    return tuple(claims)
+
+
+def _denies(test: ast.expr) -> bool:
+    """``not X``, ``X != "Windows"``, ``X is None``."""
+    if isinstance(test, ast.Compare) and len(test.ops) == 1:
+        none = isinstance(test.comparators[0], ast.Constant) and test.comparators[0].value is None
+        return isinstance(test.ops[0], ast.NotEq | ast.NotIn) or (isinstance(test.ops[0], ast.Is) and none)
+    return isinstance(test, ast.UnaryOp)
 
 
 def _neutral(test: str) -> str:

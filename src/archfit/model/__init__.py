@@ -36,6 +36,8 @@ from archfit.model.plans import (
     Step,
     TorchBuild,
     Unsolved,
+    Way,
+    WayKind,
 )
 from archfit.model.proof import Evidence, Proof, Verification
 from archfit.model.subject import Subject, SubjectKind
@@ -102,4 +104,6 @@ __all__ = [
     "Unsolved",
     "Values",
     "Verification",
+    "Way",
+    "WayKind",
 ]

@@ -25,6 +25,39 @@ class Step:
     unsafe: bool = True
 
 
+WayKind = Literal["keep", "wheel", "rebuild", "replace", "refused", "none"]
+"""What becomes of a package with GPU code: it stays, another wheel of it, compiled again, a successor with the same import
+name; its own code refuses these GPUs, so it is not built; or nothing is known that would serve."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What becomes of one package with GPU code or torch's ABI when torch or the GPU changes.
+
+    `package` and `current` are installed now; `name` and `wanted` come in its place (None: the newest), from `index`.
+    `toolkit` is the CUDA release that must compile it. `minutes` and `memory_bytes` (of one job) are what others measured.
+    `pip` and `uv` are the commands, in order.
+    """
+
+    kind: WayKind
+    package: str
+    current: str
+    name: str
+    wanted: str | None
+    index: str | None
+    why: tuple[Text, ...]
+    toolkit: str | None = None
+    minutes: int | None = None
+    memory_bytes: int | None = None
+    pip: tuple[str, ...] = ()
+    uv: tuple[str, ...] = ()
+
+    @property
+    def acts(self) -> bool:
+        """Is there something to do?"""
+        return self.kind in ("wheel", "rebuild", "replace")
+
+
 @dataclass(frozen=True, slots=True)
 class TorchBuild:
     """The torch that an option ends with."""
@@ -46,7 +79,10 @@ class Requires:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One way out. `locked` is every package that it changes, where the resolver was asked and found a solution."""
+    """One way out. `locked` is every package that it changes, where the resolver was asked and found a solution.
+
+    `extensions` says what becomes of each package with GPU code or torch's ABI.
+    """
 
     kind: OptionKind
     summary: Text
@@ -57,6 +93,7 @@ class Option:
     pip: tuple[str, ...] = ()
     uv: tuple[str, ...] = ()
     locked: tuple[LockedPackage, ...] = ()
+    extensions: tuple[Way, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

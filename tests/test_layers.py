@@ -16,7 +16,7 @@ FLOORS = (
     {"__main__", "cli", "demo", "flow", "scanning", "compiling", "session", "quick", "logs_cli", "excepthook"},
     {"api"},
     {"extensions"},
-    {"logs"},
+    {"logs", "fleet"},
     {
         "probe",
         "checks",

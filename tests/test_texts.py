@@ -19,7 +19,7 @@ from archfit.catalog.extensions import load_extensions
 from archfit.catalog.signatures import load_signatures
 from archfit.checks import CHECKS, PRIMARY_ORDER
 from archfit.errors import ApplyError, ArchfitError
-from archfit.model import Proof, Status, SubjectKind, Text
+from archfit.model import ChoiceKind, NodeState, PlaceKind, Proof, Status, SubjectKind, Text
 from archfit.rebuild.records import BuildError, Stage
 from archfit.report.messages import Messages, language_of
 
@@ -115,6 +115,7 @@ def assigned() -> set[str]:
 
 SPOKEN = spoken()
 ASSIGNED = assigned()
+FLEET_ATTRIBUTES = ("state", "status", "gpus", "driver", "kernel-module", "python", "libc", "torch", "package")
 FAMILIES = {
     "ui": {
         *(f"why-{reason}" for reason in ("named", "VIRTUAL_ENV", "CONDA_PREFIX", "PATH")),
@@ -128,6 +129,12 @@ FAMILIES = {
         *(f"audit-{rule}" for rule in RULES),
         *(f"audit-rule-{rule}" for rule in RULES),
         *(f"explain-surer-{kind.area}" for kind in load_signatures().classes.values()),
+        *(f"fleet-state-{state}" for state in get_args(NodeState) if state != "reported"),
+        *(f"fleet-count-{word}" for word in (*get_args(NodeState), *Status) if word != "reported"),
+        *(f"fleet-kind-{kind}" for kind in get_args(ChoiceKind)),
+        *(f"fleet-place-{kind}" for kind in get_args(PlaceKind)),
+        *(f"fleet-column-{name}" for name in ("nodes", "gpus", "driver", "python", "torch", "causes")),
+        *(f"fleet-what-{what}" for what in FLEET_ATTRIBUTES),
     },
     "text": {"targets", "targets-sass", "targets-ptx"}
     | {f"build-{confidence}" for confidence in ("measured", "documented", "inferred")}
@@ -215,6 +222,7 @@ def test_a_hint_needs_no_more_than_its_error_tells() -> None:
     told = {
         "gpu-unknown-name": {"near"},
         "gpu-unknown-capability": {"known"},
+        "fleet-empty-folder": {"suffixes"},
         "level-unknown": {"known"},
         "probe-unknown": {"near"},
         "driver-first": {"command"},

@@ -38,6 +38,7 @@ _COMMANDS = {
     "demo": "demo:demo",
     "explain": "logs:explain",
     "run": "logs:run_",
+    "fleet": "fleet:fleet",
     "schema": "schema:schema",
 }
 for _name, _place in _COMMANDS.items():

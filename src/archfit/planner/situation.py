@@ -135,7 +135,7 @@ def situation_of(diagnosis: Diagnosis, catalog: Catalog, python_tag: str | None,
         ptx_driver=_ptx_driver(diagnosis),
         python_tag=python_tag or (python.tag if python else ""),
         platform=platform or (python.platform if python else ""),
-        glibc=_glibc(python.libc) if python and not platform else None,
+        glibc=parse_glibc(python.libc) if python and not platform else None,
     )
 
 
@@ -154,7 +154,8 @@ def _scoped(finding: Finding) -> str:
     return finding.id if own else f"{finding.id}-beside-torch"
 
 
-def _glibc(text: str | None) -> tuple[int, ...] | None:
+def parse_glibc(text: str | None) -> tuple[int, ...] | None:
+    """(2, 36) of ``glibc 2.36``; None for another C library, or none."""
     match = re.match(r"glibc (\d+\.\d+)", text or "")
     return _numbers(match[1]) if match else None
 

@@ -27,12 +27,13 @@ def _environment(env: Environment, python: Interpreter | None, around: Surroundi
         "virtual": python.is_virtual if python else None,
         "libc": python.libc if python else None,
         "packages": {d.name: d.version for d in env.distributions if d.version},
-        "places": [_place(place) for place in around.places],
+        "places": [place_document(place) for place in around.places],
         "gpu_states": [_state(state) for state in around.gpu_states],
     }
 
 
-def _place(place: Place) -> dict[str, Any]:
+def place_document(place: Place) -> dict[str, Any]:
+    """A folder that several machines may share."""
     return {
         "kind": place.kind,
         "path": place.path,

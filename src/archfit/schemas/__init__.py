@@ -29,7 +29,7 @@ def load_schema(name: str) -> Schema:
     Raises:
         UsageError: there is no such document.
     """
-    wanted = re.fullmatch(r"(?:archfit\.)?([a-z]+)(?:/(\d+))?", name)
+    wanted = re.fullmatch(r"(?:archfit\.)?([a-z-]+)(?:/(\d+))?", name)
     path = _FOLDER / f"{wanted[1]}-{wanted[2] or 1}.json" if wanted else None
     if path is None or not path.is_file():
         raise UsageError("schema-unknown", name=name, known=", ".join(schema_names()))

@@ -1,0 +1,122 @@
+"""archfit fleet: many machines."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from archfit.cli.answer import answer
+from archfit.cli.options import PLAIN, Manner
+from archfit.errors import ExitCode, UsageError
+from archfit.fleet import assemble, compare, read_nodes
+from archfit.model import Finding, Fleet, Node, NodeFinding, Severity, Status
+from archfit.report.fleet_record import render_diff, render_fleet
+from archfit.report.fleet_screen import show_diff, show_fleet
+from archfit.report.fleet_v1 import diff_document, fleet_document
+from archfit.report.messages import Messages
+from archfit.session import Session, error_door
+
+fleet = App(name="fleet", help="Many machines: one picture, one plan.", result_action="return_value")
+
+Image = Annotated[bool, Parameter(help="Also say what to put into one container image for all of them.")]
+_SUFFIXES = (".json", ".md")
+
+
+@fleet.command
+def merge(
+    *reports: Annotated[
+        str,
+        Parameter(
+            help="Reports of `archfit doctor --json` and `archfit verify --json`: files, folders, or - for a pipe; also the "
+            "JSON of an earlier `archfit fleet`.",
+            allow_leading_hyphen=True,  # a hyphen alone is the pipe
+        ),
+    ],
+    image: Image = False,
+    manner: Manner = PLAIN,
+) -> int:
+    """Put the reports of many machines together: what breaks where, what differs, and one plan for all.
+
+    ```
+    srun --output=reports/%N.json archfit doctor --json
+    archfit fleet merge reports -o fleet.json
+    kubectl logs -l app=archfit --tail=-1 | archfit fleet merge -
+    archfit fleet merge reports --image
+    ```
+    """
+    session = manner.session()
+    with error_door(session):
+        manner.check_output(*_SUFFIXES)
+        if not reports:
+            raise UsageError("fleet-nothing-named")
+        with session.counting("fleet-reading") as on_read:
+            nodes = read_nodes(reports, sys.stdin.buffer, on_read)
+        return int(_tell(session, manner, assemble(nodes, image=image, title_of=_title_of(session.messages))))
+
+
+@fleet.command
+def diff(
+    old: Annotated[str, Parameter(help="The JSON of an earlier `archfit fleet`, or a folder of reports.")],
+    new: Annotated[str, Parameter(help="The same of a later one.")],
+    /,
+    *,
+    manner: Manner = PLAIN,
+) -> int:
+    """Compare two runs: nodes that came and went, problems that began and ended, what else changed.
+
+    ```
+    archfit fleet diff monday.json friday.json
+    ```
+    """
+    session = manner.session()
+    with error_door(session):
+        manner.check_output(*_SUFFIXES)
+        before, after = (read_nodes([place], sys.stdin.buffer) for place in (old, new))
+        found = compare(before, after, _title_of(session.messages))
+        answer(
+            session,
+            manner,
+            show=lambda: show_diff(session.screen, found),
+            document=lambda: diff_document(found),
+            markdown=lambda: render_diff(session.messages, found),
+        )
+        worse = any(cause.severity is Severity.ERROR for cause in found.began)
+        return int(ExitCode.PROBLEMS if worse else ExitCode.OK)
+
+
+def _tell(session: Session, manner: Manner, found: Fleet) -> ExitCode:
+    answer(
+        session,
+        manner,
+        show=lambda: show_fleet(session.screen, found, verbose=manner.verbose),
+        document=lambda: fleet_document(found, session.messages),
+        markdown=lambda: render_fleet(session.messages, found),
+    )
+    return _code_of(found)
+
+
+def _code_of(found: Fleet) -> ExitCode:
+    """Problems weigh more than what is missing; an older report of a node that answered is neither."""
+    if any(_has_problems(node) for node in found.reported):
+        return ExitCode.PROBLEMS
+    undecided = any(node.status is not Status.OK for node in found.reported)
+    return ExitCode.UNDECIDED if undecided or found.missing or not found.reported else ExitCode.OK
+
+
+def _has_problems(node: Node) -> bool:
+    return node.status is Status.PROBLEMS or (node.proof is not None and node.proof.status == "failed")
+
+
+def _title_of(messages: Messages) -> Callable[[NodeFinding], str]:
+    """A finding of a report in our language; in its own where it has values that we do not know."""
+
+    def title(found: NodeFinding) -> str:
+        try:
+            return messages.title(Finding(found.id, found.severity, "", found.values))
+        except (KeyError, IndexError, ValueError):
+            return found.title
+
+    return title

@@ -225,7 +225,9 @@ def test_every_document_has_its_shape(name: str, language: Language) -> None:
     assert {which: found for which, document in made.items() if (found := misfits(SHAPES[which], document))} == {}
 
 
-SENTENCES = frozenset({"title", "detail", "reason", "summary", "why", "risks", "unsolved", "text", "cause", "unknown"})
+SENTENCES = frozenset(
+    {"title", "detail", "reason", "summary", "why", "risks", "notices", "unsolved", "text", "cause", "unknown"}
+)
 
 
 def wordless(value: Any) -> Any:

@@ -20,6 +20,7 @@ from archfit.catalog.signatures import load_signatures
 from archfit.checks import CHECKS, PRIMARY_ORDER
 from archfit.errors import ApplyError, ArchfitError
 from archfit.model import ChoiceKind, NodeState, PlaceKind, Proof, Status, SubjectKind, Text
+from archfit.planner.builds import REFUSED
 from archfit.rebuild.records import BuildError, Stage
 from archfit.report.messages import Messages, language_of
 
@@ -137,6 +138,7 @@ FAMILIES = {
         *(f"fleet-what-{what}" for what in FLEET_ATTRIBUTES),
     },
     "text": {"targets", "targets-sass", "targets-ptx"}
+    | {f"resolver-{state}" for state in REFUSED}
     | {f"build-{confidence}" for confidence in ("measured", "documented", "inferred")}
     | {f"risk-{confidence}" for confidence in ("documented", "inferred")}
     | {told.says for row in load_extensions().by_name.values() for told in (*row.cases, *row.refusals)},

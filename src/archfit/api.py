@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from archfit.binary.kernels import kernels_of, readable
 from archfit.catalog import load_catalog
 from archfit.checks import diagnose
 from archfit.coverage import lacking
-from archfit.errors import ArchfitError, FormatError, ObserveError, ProblemError, UsageError
+from archfit.errors import FormatError, ObserveError, ProblemError, UsageError
 from archfit.matrix import Matrix, matrix_of
 from archfit.model import (
     Diagnosis,
@@ -35,7 +36,9 @@ from archfit.model import (
     LockedPackage,
     Option,
     Plan,
+    Question,
     Requires,
+    Resolution,
     StateRecord,
     Step,
     Subject,
@@ -43,13 +46,15 @@ from archfit.model import (
     Unsolved,
     Verification,
 )
-from archfit.planner import PlanWish, plan, plan_from_document
+from archfit.planner import PlanWish, plan, plan_from_document, priced, questions
 from archfit.probe import Wish, observe
 from archfit.probe.choose import Choice, choose_target, expand, is_environment
 from archfit.probe.observe import observe_code, observe_interpreter, parse_driver, parse_gpus
 from archfit.probe.packages import observe_packages
 from archfit.rebuild import BuildError, Built, OnProgress, Wanted, install_built
 from archfit.rebuild import Progress as BuildProgress
+from archfit.requirements import markers_of
+from archfit.resolver import Ground, ask_all
 from archfit.scan import ScanWish, wheels_in
 from archfit.scan import scan as scan_files
 from archfit.transaction import (
@@ -101,17 +106,12 @@ __all__ = [
     "matrix",
     "parse_gpus",
     "prepare_upgrade",
-    "price",
     "prove",
     "rollback",
     "scan",
     "spread",
     "upgrade",
 ]
-
-# Unpacked size over wheel size, of all wheels of torch 2.8.0 with CUDA 12.8 from PyPI: 6.80 GB over 3.95 GB. Measured
-# 2026-11-23 on Linux x86_64; see docs/measurements.md.
-_UNPACKED_PER_WHEEL_BYTE = 1.72
 
 OnRead = Callable[[int, int], None]
 OnCount = Callable[[int], None]
@@ -282,9 +282,28 @@ def audit(subject: Subject, policy: Policy) -> Audit:
     return audit_subject(subject, policy, load_catalog().loading_of)
 
 
-def make_plan(diagnosis: Diagnosis, wish: PlanWish) -> Plan:
-    """Every way out of a diagnosis, best first; asks nothing of the network."""
-    return plan(diagnosis, load_catalog(), wish)
+def make_plan(diagnosis: Diagnosis, wish: PlanWish, *, ask: bool = False) -> Plan:
+    """Every way out of a diagnosis, best first.
+
+    With `ask` the real resolver is asked about the best builds beside all that is installed; else the catalog alone answers
+    and nothing is asked of the network.
+    """
+    catalog = load_catalog()
+    if not ask:
+        return plan(diagnosis, catalog, wish)
+    env = diagnosis.environment
+    known = isinstance(env.interpreter, Known)
+    ground = Ground(
+        env.python if known else Path(sys.executable),
+        env.distributions,
+        markers_of(env, wish.python_tag, wish.platform),
+        wish.python_tag,
+        wish.platform,
+    )
+    answers: dict[Question, Resolution] = {}
+    while asked := questions(diagnosis, catalog, wish, answers):
+        answers |= ask_all(ground, asked)
+    return plan(diagnosis, catalog, wish, answers)
 
 
 def load_plan(path: Path, environment: Environment) -> Plan:
@@ -296,23 +315,9 @@ def load_plan(path: Path, environment: Environment) -> Plan:
     return plan_from_document(document, environment, str(path))
 
 
-def price(plan: Plan) -> Plan:
-    """Ask the package index what the best option that installs something loads; left as it is where it does not answer."""
-    for position, option in enumerate(plan.options):
-        if option.kind == "upgrade":
-            try:
-                lock = _resolve(plan.environment, option)
-            except ArchfitError:
-                return plan
-            options = list(plan.options)
-            options[position] = replace(option, requires=_priced(option.requires, lock))
-            return replace(plan, options=tuple(options))
-    return plan
-
-
 def cost_of(python: Path, specs: Sequence[str]) -> Requires:
     """What installing `specs` into an empty environment loads and takes; raises ObserveError without an index."""
-    return _priced(Requires(), resolve(python, specs, {}))
+    return priced(Requires(), resolve(python, specs, {}).changes)
 
 
 def find_interpreter(request: str) -> Interpreter | None:
@@ -342,6 +347,8 @@ def prepare_upgrade(diagnosis: Diagnosis, plan: Plan, *, rebuild: bool = True) -
         raise ProblemError(best.summary.key, **values, command=command)
     if best.kind not in ("upgrade", "nightly", *(["rebuild"] if rebuild else [])):
         raise ProblemError("nothing-to-apply", kind=best.kind, command=plan.environment.command("plan"))
+    if not any(step.action in ("install", "rebuild") for step in best.steps):  # a new environment, for instance
+        raise ProblemError("nothing-to-apply", kind=best.kind, command=plan.environment.command("plan"))
     root, cuda = plan.environment.root, best.torch.cuda if best.torch else None
     refuse_unfit(root)
     refuse_conda_owned(root, {step.package: step.wanted for step in _installs(best)}, cuda)
@@ -350,7 +357,7 @@ def prepare_upgrade(diagnosis: Diagnosis, plan: Plan, *, rebuild: bool = True) -
     to_compile, left = extensions.to_compile(plan.environment, best) if rebuild else ((), ())
     changing = [*(change.name for change in lock.changes), *(wanted.name for wanted in to_compile)]
     refuse_linked(root, {name: _modules(plan.environment, name) for name in changing})
-    option = replace(best, requires=_priced(best.requires, lock))
+    option = replace(best, requires=priced(best.requires, lock.changes))
     return Prepared(diagnosis, option, lock, (*_left_over(plan, to_compile), *left), to_compile)
 
 
@@ -504,12 +511,6 @@ def _reinstalled(env: Environment, option: Option) -> tuple[str, ...]:
     current: Mapping[str, str] = {d.name: d.version.partition("+")[0] for d in env.distributions}
     lacking = "torch" in {s.package for s in _installs(option)}
     return tuple(s.package for s in _installs(option) if lacking and s.wanted and current.get(s.package) == s.wanted)
-
-
-def _priced(requires: Requires, lock: Lock) -> Requires:
-    loaded = lock.download_bytes
-    disk = round(loaded * _UNPACKED_PER_WHEEL_BYTE) if loaded is not None else None
-    return replace(requires, download_bytes=loaded, disk_bytes=disk)
 
 
 def _diagnose_clone(env: Environment, clone: Path) -> Diagnosis:

@@ -114,6 +114,11 @@ _TEGRA_OPENED = frozenset({ComputeCapability(7, 2), ComputeCapability(8, 7)})
 _TEGRA_OPENED_FROM = CudaVersion(13, 2)
 
 
+def is_tegra(device: ComputeCapability) -> bool:
+    """Is this the GPU inside a Jetson before Thor (5.3, 6.2, 7.2, 8.7)?"""
+    return device in _TEGRA
+
+
 def judge_code(target: Target, device: ComputeCapability, toolkit: CudaVersion | None = None) -> Verdict:
     """Can code compiled for `target` run on `device`?
 

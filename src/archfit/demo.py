@@ -121,8 +121,8 @@ def _price(scene: Scene, driver: str) -> tuple[int | None, int | None]:
     """Bytes to load and bytes on the disk of the broken environment and of the upgrade together."""
     versions = {"torch": scene.build.torch, "torchvision": scene.torchvision}
     first = api.cost_of(scene.python.executable, scene.specs)
-    plan = api.make_plan(api.imagine(scene.python, versions, (scene.gpu.capability.sm,), driver), api.PlanWish())
-    second = api.price(plan).options[0].requires
+    ahead = api.imagine(scene.python, versions, (scene.gpu.capability.sm,), driver)
+    second = api.make_plan(ahead, api.PlanWish(), ask=True).options[0].requires
     if first.download_bytes is None or second.download_bytes is None:
         return None, None
     return first.download_bytes + second.download_bytes, (first.disk_bytes or 0) + (second.disk_bytes or 0)
@@ -148,7 +148,7 @@ def _play(session: Session, scene: Scene, target: Path, driver: str) -> Path:
         raise ArchfitError("demo-not-broken", gpu=scene.gpu.name)
     _headline(session, "demo-plan")
     with session.counting("asking"):
-        plan = api.price(api.make_plan(broken, api.PlanWish()))
+        plan = api.make_plan(broken, api.PlanWish(), ask=True)
     show_plan(screen, plan)
     _headline(session, "demo-upgrade")
     prepared = api.prepare_upgrade(broken, plan)

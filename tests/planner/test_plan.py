@@ -46,7 +46,7 @@ def test_rtx_5090_below_580_gets_cuda_12_and_never_13(release: str) -> None:
 
 def test_rtx_5090_on_580_may_have_both() -> None:
     plan = plan_of(world(release="580.65.06"))
-    assert kinds(plan) == ["upgrade", "upgrade", "upgrade", "nightly", "source-build", "cpu"]
+    assert kinds(plan) == ["upgrade", "upgrade", "upgrade", "source-build", "nightly", "cpu"]
     assert builds(plan) == [("2.8.0", "12.8"), ("2.15.0", "13.2"), ("2.7.1", "12.8")]
 
 
@@ -67,7 +67,7 @@ def test_the_best_option_whole() -> None:
 
 def test_an_old_driver_comes_first() -> None:
     plan = plan_of(world(release="550.54.14"))
-    assert kinds(plan) == ["driver", "upgrade", "upgrade", "upgrade", "nightly", "source-build", "cpu"]
+    assert kinds(plan) == ["driver", "upgrade", "upgrade", "upgrade", "source-build", "nightly", "cpu"]
     first = plan.options[0]
     told = {"needed": "570.86.16", "driver": "550.54.14", "gpus": "GeForce RTX 5090", "branch": "580", "ceiling": "-"}
     assert first.summary == Text("driver-first", told)
@@ -209,12 +209,14 @@ def test_the_proprietary_module_is_solved_by_the_open_one() -> None:
 
 def test_no_build_serves_both_ends() -> None:
     plan = plan_of(world(on=("GTX 1080 Ti", "RTX 5090"), release="580.65.06"))
-    assert kinds(plan) == ["source-build", "cpu"]
+    assert kinds(plan) == ["source-build", "upgrade", "cpu"]
     values = {"capabilities": "6.1, 12.0", "python": "cp311", "platform": "linux_x86_64"}
     clash = {"gpus": "GeForce GTX 1080 Ti, GeForce RTX 5090"}
     assert plan.unsolved == (Unsolved(Text("no-build", values)), Unsolved(Text("modules-clash", clash)))
     assert plan.options[0].summary == Text("source-build", {"cuda": "12.8", "arch_list": "6.1;12.0"})
     assert 'TORCH_CUDA_ARCH_LIST="6.1;12.0"' in plan.options[0].pip[1]
+    assert builds(plan) == [("2.8.0", "12.8")]  # for the new GPU alone; torch 2.4.1 has code for the old one
+    assert plan.options[1].risks[0] == Text("risk-leaves", {"gpus": "GeForce GTX 1080 Ti"})
 
 
 def test_two_generations_that_one_build_serves() -> None:
@@ -290,7 +292,7 @@ def test_a_healthy_environment_has_nothing_to_do() -> None:
 
 def test_latest_takes_the_newest_that_fits() -> None:
     assert builds(plan_of(world(release="580.65.06"), strategy="latest"))[0] == ("2.15.0", "13.2")
-    assert builds(plan_of(world(release="570.86.16"), strategy="latest"))[0] == ("2.10.0", "12.8")
+    assert builds(plan_of(world(release="570.86.16"), strategy="latest"))[0] == ("2.13.0", "12.9")
 
 
 def test_latest_moves_a_healthy_environment() -> None:

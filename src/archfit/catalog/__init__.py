@@ -119,6 +119,18 @@ class Product:
     first_driver: DriverRelease | None
 
 
+@dataclass(frozen=True, slots=True)
+class JetPack:
+    """The system of a Jetson: `cuda` is what its driver knows, `index` where torch for it is; empty: PyPI's own wheels."""
+
+    release: str
+    cuda: CudaVersion
+    capabilities: tuple[ComputeCapability, ...]
+    index: str
+    python: str
+    source: str
+
+
 @lru_cache(maxsize=1)
 def load_catalog() -> Catalog:
     """The catalog that ships with archfit; files are parsed when first asked for."""
@@ -212,6 +224,22 @@ class Catalog:
             for row in table["generations"]
         )
         return {row.capability: row for row in rows}
+
+    @cached_property
+    def jetpacks(self) -> tuple[JetPack, ...]:
+        """What Jetson boards run, oldest first."""
+        rows = tomllib.loads((_FOLDER / "jetson.toml").read_text("utf-8"))["jetpack"]
+        return tuple(
+            JetPack(
+                row["release"],
+                CudaVersion.parse(row["cuda"]),
+                tuple(ComputeCapability.parse(text) for text in row["capabilities"]),
+                row["index"],
+                row["python"],
+                f"{row['source']}, read {row['read']}",
+            )
+            for row in rows
+        )
 
     @cached_property
     def products(self) -> tuple[Product, ...]:

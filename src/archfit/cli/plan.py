@@ -26,7 +26,7 @@ def plan(
         str | None, Parameter(help="Pretend a platform: linux-x86_64, linux-aarch64, windows-x86_64.")
     ] = None,
     strategy: Choice = Strategy.NEAREST,
-    offline: Annotated[bool, Parameter(help="Do not ask the package index for sizes.")] = False,
+    offline: Annotated[bool, Parameter(help="Ask no package index: what the catalog says, without sizes.")] = False,
     manner: Manner = PLAIN,
 ) -> int:
     """List every way out, best first, with cost, risk and commands; and what does not help, with the reason.
@@ -41,14 +41,8 @@ def plan(
         manner.check_output(".json", ".md", ".html")
         wish = api.PlanWish(strategy.value, python_tag(python), platform_tag(platform))
         diagnosis = diagnose(session, target, pretend.gpu, pretend.driver)
-        found = api.make_plan(diagnosis, wish)
-        if not (offline or python or platform):
-            with session.counting("asking"):
-                found = api.price(found)
-            if any(o.kind == "upgrade" for o in found.options) and not any(
-                o.requires.download_bytes for o in found.options
-            ):
-                session.talk.print(session.messages.ui("no-sizes"), style="yellow")
+        with session.counting("asking"):
+            found = api.make_plan(diagnosis, wish, ask=not offline)
         answer(
             session,
             manner,
@@ -57,5 +51,5 @@ def plan(
             markdown=lambda: record.render_plan(session.messages, found),
             more={".html": lambda: page(session, "plan", diagnosis=diagnosis, plan=found)},
         )
-        unsolved = any(row.text.key == "no-build" for row in found.unsolved)
+        unsolved = any(row.text.key in ("no-build", "pinned") for row in found.unsolved)
         return int(ExitCode.PROBLEMS if unsolved else ExitCode.OK)

@@ -64,12 +64,12 @@ def upgrade(
         wanted = highest_level(level)
         diagnosis = diagnose(session, target, pretend.gpu, pretend.driver)
         height = wanted or api.default_level(diagnosis.environment)
-        chosen = (
-            api.load_plan(plan, diagnosis.environment)
-            if plan
-            else api.make_plan(diagnosis, api.PlanWish(strategy.value))
-        )
         with session.counting("asking"):
+            chosen = (
+                api.load_plan(plan, diagnosis.environment)
+                if plan
+                else api.make_plan(diagnosis, api.PlanWish(strategy.value), ask=True)
+            )
             prepared = api.prepare_upgrade(diagnosis, chosen, rebuild=rebuild)
         if prepared is None:
             empty = json_v1.nothing_document(diagnosis.environment)

@@ -1,13 +1,13 @@
-"""Turn a choice into an option: steps, price, risks and the commands that do the same by hand."""
+"""Ways out beside another build of torch, and what all options share: steps and the commands that do the same by hand."""
 
 from __future__ import annotations
 
-import re
 import shlex
+from collections.abc import Container
 from typing import TypedDict
 
 from archfit.arch import CudaVersion
-from archfit.catalog import Build, Toolkit
+from archfit.catalog import Toolkit
 from archfit.model import Distribution, Known, Option, Requires, Step, Text, TorchBuild
 from archfit.planner.situation import COMPANIONS, TORCH_INDEX, Situation
 
@@ -16,52 +16,11 @@ from archfit.planner.situation import COMPANIONS, TORCH_INDEX, Situation
 _RECOMMENDED_BRANCH = 580
 
 
-class _Commands(TypedDict):
+class Commands(TypedDict):
+    """The same change by hand, with either installer."""
+
     pip: tuple[str, ...]
     uv: tuple[str, ...]
-
-
-def upgrade_option(situation: Situation, build: Build) -> Option:
-    """Install this build and move torchvision and torchaudio with it."""
-    index = None if build.on_pypi else build.index
-    specs = package_specs(situation, build)
-    same = situation.torch_release == build.torch
-    capabilities = ", ".join(str(c) for c in situation.capabilities)
-    values = {"torch": build.torch, "cuda": str(build.cuda), "index": build.index, "capabilities": capabilities}
-    why = (Text(f"build-{build.confidence}", {**values, "targets": " ".join(str(t) for t in build.targets)}),)
-    return Option(
-        kind="upgrade",
-        summary=Text("upgrade", values),
-        steps=(
-            *(_install_step(situation, name, version, build.index, why) for name, version in specs.items()),
-            *rebuild_steps(situation),
-        ),
-        torch=TorchBuild(build.torch, str(build.cuda), build.index),
-        requires=Requires(driver=situation.driver_for(build), python=_requires_python(situation, build)),
-        risks=_risks(situation, build),
-        **_commands(situation, [f"{name}=={version}" for name, version in specs.items()], index, same),
-    )
-
-
-def align_option(situation: Situation) -> Option | None:
-    """Torch is fine, its companions are of another release: bring them in step."""
-    release = situation.catalog.releases.get(situation.torch_release or "")
-    if release is None or re.search(r"dev|a\d|rc", situation.torch.version if situation.torch else ""):
-        return None  # a nightly of 2.9.0 is not 2.9.0: nothing that was released belongs to it
-    offered = {"torchvision": release.torchvision, "torchaudio": release.torchaudio}
-    specs = {name: offered[name][-1] for name in situation.companions if offered[name]}
-    if not specs:
-        return None
-    why = (Text("family-row", {"torch": release.torch}),)
-    local = (situation.torch.version if situation.torch else "").partition("+")[2]
-    index = f"{TORCH_INDEX}/{local}" if local.startswith("cu") else None
-    return Option(
-        kind="upgrade",
-        summary=Text("align", {"torch": release.torch, "packages": ", ".join(f"{n} {v}" for n, v in specs.items())}),
-        steps=tuple(_install_step(situation, name, version, index or "PyPI", why) for name, version in specs.items()),
-        torch=TorchBuild(release.torch, None, index or "PyPI"),
-        **_commands(situation, [f"{name}=={version}" for name, version in specs.items()], index, False),
-    )
 
 
 def nightly_option(situation: Situation, toolkit: Toolkit) -> Option:
@@ -74,11 +33,11 @@ def nightly_option(situation: Situation, toolkit: Toolkit) -> Option:
     return Option(
         kind="nightly",
         summary=Text("nightly", {"cuda": str(toolkit.cuda), "index": index}),
-        steps=tuple(_install_step(situation, name, None, index, why) for name in names),
+        steps=tuple(install_step(situation, name, None, index, why) for name in names),
         torch=TorchBuild("nightly", str(toolkit.cuda), index),
         requires=Requires(driver=floor),
         risks=(Text("risk-nightly"), *_pin_risks(situation)),
-        **_commands(situation, names, index, False, nightly=True),
+        **commands(situation, names, index, False, nightly=True),
     )
 
 
@@ -171,26 +130,18 @@ def cpu_option() -> Option:
     )
 
 
-def package_specs(situation: Situation, build: Build) -> dict[str, str]:
-    """Exact versions to install: torch and those of its companions that are there."""
-    specs = {"torch": build.torch}
-    if release := situation.catalog.releases.get(build.torch):
-        offered = {"torchvision": release.torchvision, "torchaudio": release.torchaudio}
-        specs |= {name: offered[name][-1] for name in situation.companions if offered[name]}
-    return specs
-
-
 def linked_to_torch(situation: Situation) -> list[Distribution]:
     """Packages compiled against the present torch; what belongs to no package, no installer can bring."""
     installed = (d for d in situation.environment.distributions if d.version and d.torch_extensions)
     return [d for d in installed if d.name not in ("torch", *COMPANIONS)]
 
 
-def rebuild_steps(situation: Situation) -> tuple[Step, ...]:
-    """What must be compiled again once torch has moved."""
+def rebuild_steps(situation: Situation, changed: Container[str] = ()) -> tuple[Step, ...]:
+    """What must be compiled again once torch has moved; `changed` packages come anew."""
     return tuple(
         Step("rebuild", d.name, d.version, d.version, None, (Text("rebuild-abi", {"package": str(d)}),))
         for d in linked_to_torch(situation)
+        if d.name not in changed
     )
 
 
@@ -203,34 +154,14 @@ def rebuild_command(situation: Situation, distribution: Distribution, *, uv: boo
     return f'TORCH_CUDA_ARCH_LIST="{arch_list}" {_installer(situation, uv=uv)} {reinstall} {spec}'
 
 
-def _install_step(situation: Situation, name: str, version: str | None, index: str, why: tuple[Text, ...]) -> Step:
+def install_step(situation: Situation, name: str, version: str | None, index: str, why: tuple[Text, ...]) -> Step:
+    """Install one package; no version means the newest."""
     return Step("install", name, _installed(situation, name), version, index, why)
 
 
 def _installed(situation: Situation, name: str) -> str | None:
     found = situation.environment.distribution(name)
     return found.version if found else None
-
-
-def _requires_python(situation: Situation, build: Build) -> str | None:
-    release = situation.catalog.releases.get(build.torch)
-    return release.requires_python if release else None
-
-
-def _risks(situation: Situation, build: Build) -> tuple[Text, ...]:
-    risks = []
-    current = situation.torch_release
-    if current:
-        order = tuple(int(part) for part in current.split("."))
-        if build.order < order:
-            risks.append(Text("risk-downgrade", {"current": current, "torch": build.torch}))
-        if order < (2, 6) <= build.order:
-            risks.append(Text("risk-weights-only"))
-    if not build.on_pypi:
-        risks.append(Text("risk-index", {"index": build.index}))
-    if build.confidence != "measured":
-        risks.append(Text(f"risk-{build.confidence}"))
-    return tuple(risks)
 
 
 def _pin_risks(situation: Situation) -> list[Text]:
@@ -253,9 +184,9 @@ def _python(situation: Situation) -> str:
     return shlex.quote(str(env.interpreter.value.executable if isinstance(env.interpreter, Known) else env.python))
 
 
-def _commands(
+def commands(
     situation: Situation, specs: list[str], index: str | None, same: bool, *, nightly: bool = False
-) -> _Commands:
+) -> Commands:
     """The same change by hand. `same`: the release stays and only the build changes, which installers skip by default."""
     tail = " ".join(specs) + (f" --index-url {index}" if index else "")
     pip_flags = ("--pre --upgrade " if nightly else "") + ("--force-reinstall " if same else "")

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable, Iterable, Sequence
+
 from archfit.arch import CudaVersion
-from archfit.catalog import Toolkit
-from archfit.model import DriverRelease, Gpu, Rejected, Text
+from archfit.catalog import Build, Toolkit
+from archfit.model import DriverRelease, Gpu, Pin, Rejected, Text
+from archfit.planner.builds import Candidate, order_of
 from archfit.planner.situation import Situation
 
 
-def rejections(situation: Situation) -> tuple[Rejected, ...]:
-    """Every index whose CUDA cannot serve a GPU, every build that the driver blocks, and 'only a new driver'."""
+def rejections(situation: Situation, asked: Sequence[Candidate]) -> tuple[Rejected, ...]:
+    """Everything that could be taken for a way out, and why it is none.
+
+    An index whose CUDA cannot serve a GPU; a build that was made without code for one; PyPI's CPU builds; a build without a
+    wheel for this Python or glibc; one that the driver blocks; one that the resolver refuses; and 'only a new driver'.
+    """
     return (
         *_toolkits(situation),
+        *_built_without(situation),
+        *_cpu_builds(situation),
+        *_no_wheel(situation),
         *_blocked_by_driver(situation),
+        *_refused(asked),
         *_driver_alone(situation),
     )
+
+
+# --- no code ---------------------------------------------------------------------------------------------------------
 
 
 def _toolkits(situation: Situation) -> list[Rejected]:
@@ -56,6 +70,75 @@ def _reject(situation: Situation, key: str, gpu: Gpu, rows: list[tuple[str, Tool
     return Rejected(Text("stable-and-nightly", {"names": names}), Text(key, values))
 
 
+def _built_without(situation: Situation) -> list[Rejected]:
+    """Their compiler could, but these builds were made without code for a GPU."""
+
+    def why(build: Build) -> Text | None:
+        toolkit = situation.catalog.toolkit(build.cuda) if build.cuda else None
+        if toolkit is None or _why_not(situation, toolkit):
+            return None
+        lacking = (gpu for gpu in situation.gpus if not situation.has_code(build, gpu))
+        return next((Text("build-lacks", {"gpu": gpu.name, "sm": gpu.capability.sm}) for gpu in lacking), None)
+
+    return _grouped(_here(situation), why)
+
+
+def _cpu_builds(situation: Situation) -> list[Rejected]:
+    """What ``pip install torch`` gives here, where that has no GPU code at all."""
+    builds = [b for b in situation.catalog.builds if b.platform == situation.platform and b.on_pypi]
+    values = {"platform": situation.platform}
+    return _grouped(builds, lambda b: Text("cpu-build", values) if b.cuda is None else None)
+
+
+# --- no wheel --------------------------------------------------------------------------------------------------------
+
+
+def _no_wheel(situation: Situation) -> list[Rejected]:
+    """Builds that would serve the GPUs and have no wheel for this Python, or need a newer glibc."""
+
+    def why(build: Build) -> Text | None:
+        if not situation.serves(build) or situation.installable(build):
+            return None
+        if situation.python_tag not in build.python_tags:
+            return Text("no-wheel-python", {"python": situation.python_tag})
+        release = situation.catalog.releases[build.torch]
+        mine = ".".join(map(str, situation.glibc or ()))
+        return Text("no-wheel-glibc", {"needed": str(release.glibc), "glibc": mine})
+
+    return _grouped(_here(situation), why)
+
+
+def _here(situation: Situation) -> list[Build]:
+    return [b for b in situation.catalog.builds if b.platform == situation.platform and b.cuda]
+
+
+def _grouped(builds: Iterable[Build], why: Callable[[Build], Text | None]) -> list[Rejected]:
+    """One row per reason: ``torch 2.10.0 to 2.14.1+cu126, torch 2.11.0+cu128``."""
+    found: dict[Hashable, tuple[Text, dict[str, list[str]]]] = {}
+    for build in builds:
+        if reason := why(build):
+            _, variants = found.setdefault((reason.key, *sorted(reason.values.items())), (reason, {}))
+            variants.setdefault(build.variant, []).append(build.torch)
+    return [Rejected(_names(_span(v, found) for v, found in variants.items()), r) for r, variants in found.values()]
+
+
+def _span(variant: str, releases: Sequence[str]) -> Text:
+    ordered = sorted(set(releases), key=lambda release: order_of(release) or ())
+    if len(ordered) == 1:
+        return Text("plain", {"text": f"torch {ordered[0]}+{variant}"})
+    return Text("span", {"first": ordered[0], "last": ordered[-1], "variant": variant})
+
+
+def _names(names: Iterable[Text]) -> Text:
+    first, *more = names
+    for name in more:
+        first = Text("and", {"one": first, "other": name})
+    return first
+
+
+# --- the driver ------------------------------------------------------------------------------------------------------
+
+
 def _blocked_by_driver(situation: Situation) -> list[Rejected]:
     """One row per driver that is wanted: the builds that would serve the GPUs but do not load on this driver."""
     if situation.driver is None or situation.driver_unfit:
@@ -84,3 +167,24 @@ def _driver_alone(situation: Situation) -> list[Rejected]:
     if not situation.findings & {"arch-missing-torch", "arch-dropped-torch"}:
         return []
     return [Rejected(Text("driver-only"), Text("driver-alone", {"sm": situation.capabilities[-1].sm}))]
+
+
+# --- the resolver ----------------------------------------------------------------------------------------------------
+
+
+def _refused(asked: Iterable[Candidate]) -> list[Rejected]:
+    """Builds that the resolver says cannot be installed beside what is there."""
+    rows: dict[tuple[str, ...], tuple[Text, list[str]]] = {}
+    for candidate in asked:
+        if candidate.answer and candidate.refused:
+            name = f"torch {candidate.build.torch}+{candidate.build.variant}"
+            broken, state, detail = candidate.answer.broken, candidate.answer.state, candidate.answer.detail
+            key = (state, *(f"{p.package}:{p.requirement}" for p in broken)) if broken else (state, detail)
+            rows.setdefault(key, (_why_refused(state, broken, detail), []))[1].append(name)
+    return [Rejected(Text("plain", {"text": ", ".join(names)}), why) for why, names in rows.values()]
+
+
+def _why_refused(state: str, broken: Sequence[Pin], detail: str) -> Text:
+    if state == "conflict" and broken:
+        return Text("conflict-pins", {"pins": "; ".join(map(str, broken))})
+    return Text(f"resolver-{state}", {"detail": detail})

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from archfit.arch import ComputeCapability, Verdict
+from archfit.arch import ComputeCapability, Verdict, is_tegra
 from archfit.catalog import Build, Catalog
 from archfit.errors import ObserveError
 from archfit.model import Diagnosis, Distribution, DriverRelease, Environment, Finding, Gpu, Known
+from archfit.requirements import Markers, markers_of
 
 TORCH_INDEX = "https://download.pytorch.org/whl"
 COMPANIONS = ("torchvision", "torchaudio")
@@ -20,7 +21,8 @@ class Situation:
 
     `findings` are the ids of the findings; `lacking` and `frameworks` are extensions of torch, and frameworks of their own,
     without code for one of the GPUs. `ptx_driver` is the oldest driver that compiles the PTX which a finding names as too
-    new. `python_tag` and `platform` are spelled as in the catalog: ``cp311``, ``linux_x86_64``.
+    new. `unserved` are GPUs for which the installed torch has no code. `python_tag` and `platform` are spelled as in the
+    catalog: ``cp311``, ``linux_x86_64``; `markers` are what requirements ask about them.
     """
 
     environment: Environment
@@ -34,6 +36,8 @@ class Situation:
     python_tag: str
     platform: str
     glibc: tuple[int, ...] | None
+    unserved: tuple[Gpu, ...]
+    markers: Markers
 
     @property
     def capabilities(self) -> tuple[ComputeCapability, ...]:
@@ -70,9 +74,22 @@ class Situation:
 
     @property
     def modules_clash(self) -> bool:
-        """True if one GPU is only driven by the open kernel modules and another only by the proprietary ones."""
-        rows = [row for c in self.capabilities if (row := self.catalog.generations.get(c))]
-        return any(row.open_only for row in rows) and any(row.closed_only for row in rows)
+        """True if one GPU is only driven by the open kernel modules of Linux and another only by the proprietary ones."""
+        strangers = (gpu for gpu in self.gpus if not self.environment.listed(gpu))
+        rows = [row for gpu in strangers if (row := self.catalog.generations.get(gpu.capability))]
+        split = any(row.open_only for row in rows) and any(row.closed_only for row in rows)
+        return split and self.platform.startswith("linux")
+
+    @property
+    def tegra(self) -> Gpu | None:
+        """The GPU inside a Jetson, if there is one: its driver comes with JetPack, and so do most of its builds."""
+        on_arm = self.platform == "linux_aarch64"
+        return next((gpu for gpu in self.gpus if on_arm and is_tegra(gpu.capability)), None)
+
+    @property
+    def python(self) -> str:
+        """The Python as people call it: 3.11."""
+        return f"{self.python_tag[2:3]}.{self.python_tag[3:]}"
 
     @property
     def driver_unfit(self) -> bool:
@@ -101,8 +118,13 @@ class Situation:
         )
 
     def serves(self, build: Build) -> bool:
-        """Does this build hold machine code for every GPU? PTX is no reason to choose a build: its libraries have none."""
-        return all(build.verdict(c) in (Verdict.NATIVE, Verdict.COMPATIBLE) for c in self.capabilities)
+        """Does this build hold machine code for every GPU?"""
+        return all(self.has_code(build, gpu) for gpu in self.gpus)
+
+    @staticmethod
+    def has_code(build: Build, gpu: Gpu) -> bool:
+        """Does it hold machine code for one GPU? PTX is no reason to choose a build: its libraries have none."""
+        return build.verdict(gpu.capability) in (Verdict.NATIVE, Verdict.COMPATIBLE)
 
     def loads(self, build: Build) -> bool:
         """Is the driver new enough for this build? Yes where the driver is not known, or must be changed anyway."""
@@ -124,6 +146,9 @@ def situation_of(diagnosis: Diagnosis, catalog: Catalog, python_tag: str | None,
     python = env.interpreter.value if isinstance(env.interpreter, Known) else None
     if python is None and (python_tag is None or platform is None):
         raise ObserveError("plan-needs-python", python=env.python)
+    lacking = {str(f.values["sm"]) for f in diagnosis.findings if f.id in ("arch-missing-torch", "arch-dropped-torch")}
+    tag = python_tag or (python.tag if python else "")
+    where = platform or (python.platform if python else "")
     return Situation(
         environment=env,
         catalog=catalog,
@@ -133,9 +158,11 @@ def situation_of(diagnosis: Diagnosis, catalog: Catalog, python_tag: str | None,
         gpus=env.devices,
         driver=env.driver.value.release if isinstance(env.driver, Known) else None,
         ptx_driver=_ptx_driver(diagnosis),
-        python_tag=python_tag or (python.tag if python else ""),
-        platform=platform or (python.platform if python else ""),
+        python_tag=tag,
+        platform=where,
         glibc=parse_glibc(python.libc) if python and not platform else None,
+        unserved=tuple(g for g in env.devices if g.capability.sm in lacking or env.distribution("torch") is None),
+        markers=markers_of(env, tag, where),
     )
 
 

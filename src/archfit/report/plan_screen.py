@@ -17,6 +17,8 @@ def show_plan(screen: Screen, plan: Plan) -> None:
     """The ways out, what none of them solves, what does not help."""
     title = "plan-none" if plan.options[0].kind == "none" else "plan-title"
     screen.out.print(screen.messages.ui(title, target=plan.environment.root), style="bold", soft_wrap=True)
+    for notice in plan.notices:
+        screen.hanging(screen.mark("warn"), screen.messages.text(notice))
     for number, option in enumerate(plan.options, 1):
         _option(screen, number, option, plan)
     if plan.unsolved:

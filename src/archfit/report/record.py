@@ -81,6 +81,7 @@ def render_diagnosis(messages: Messages, diagnosis: Diagnosis) -> str:
 def render_plan(messages: Messages, plan: Plan) -> str:
     """A plan to paste into an issue."""
     lines = [f"# {messages.ui('plan-title', target=plan.environment.root)}"]
+    lines += ["", *(f"> {messages.text(notice)}" for notice in plan.notices)] if plan.notices else []
     for number, option in enumerate(plan.options, 1):
         lines += ["", f"## {number}. {option.kind}: {messages.text(option.summary)}", ""]
         lines += [f"- {text}" for text in dict.fromkeys(messages.text(t) for s in option.steps for t in s.why)]

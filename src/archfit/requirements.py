@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Container, Iterable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
@@ -49,23 +51,38 @@ def markers_of(env: Environment, python_tag: str | None = None, platform: str | 
 
 def all_requirements(distribution: Distribution) -> list[Requirement]:
     """Its requirements on every platform and of every extra; a line that no parser takes is somebody else's problem."""
-    found = []
-    for line in distribution.requires:
-        with suppress(InvalidRequirement):
-            found.append(Requirement(line))
-    return found
+    return [requirement for line in distribution.requires if (requirement := _parse(line))]
 
 
-def requirements_of(distribution: Distribution, markers: Markers) -> list[Requirement]:
-    """Its requirements that apply here; what an extra would add is left out."""
-    return [r for r in all_requirements(distribution) if _applies(r, markers)]
+def requirements_of(
+    distribution: Distribution, markers: Markers, names: Container[str] | None = None
+) -> list[Requirement]:
+    """Its requirements that apply here, of `names` only where given; what an extra would add is left out."""
+    here = tuple(sorted(markers.items()))
+    lines = (line for line in distribution.requires if names is None or _name_in(line) in names)
+    return [requirement for line in lines if (requirement := _parse(line)) and _applies(line, here)]
 
 
-def _applies(requirement: Requirement, markers: Markers) -> bool:
+@lru_cache(maxsize=8192)
+def _parse(line: str) -> Requirement | None:
+    with suppress(InvalidRequirement):
+        return Requirement(line)
+    return None
+
+
+@lru_cache(maxsize=8192)
+def _applies(line: str, here: tuple[tuple[str, str], ...]) -> bool:
+    requirement = _parse(line)
     try:
-        return requirement.marker is None or requirement.marker.evaluate(dict(markers))
+        return requirement is not None and (requirement.marker is None or requirement.marker.evaluate(dict(here)))
     except (UndefinedComparison, UndefinedEnvironmentName, InvalidVersion):
         return False
+
+
+def _name_in(line: str) -> str:
+    """The package that a requirement is about, without parsing all of it: most are not the one that is asked for."""
+    match = re.match(r"\s*([A-Za-z0-9][\w.-]*)", line)
+    return canonicalize_name(match[1]) if match else ""
 
 
 def pins_against(
@@ -80,9 +97,9 @@ def pins_against(
     for distribution in installed:
         if distribution.name in leaving or distribution.name in versions:
             continue
-        for requirement in requirements_of(distribution, markers):
+        for requirement in requirements_of(distribution, markers, versions):
             name = canonicalize_name(requirement.name)
-            if name in versions and _meets(requirement, known.get(name)) and not _meets(requirement, versions[name]):
+            if _meets(requirement, known.get(name)) and not _meets(requirement, versions[name]):
                 wanted = f"{name}{requirement.specifier}"
                 pins.append(Pin(distribution.name, distribution.version, wanted, f"{name} {versions[name]}"))
     return tuple(pins)

@@ -7,10 +7,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 
+@cache
 def uv_path() -> str:
-    """The uv that came with archfit, whatever is on PATH."""
+    """The uv that came with archfit, whatever is on PATH.
+
+    Ask once before several threads do: it asks `sysconfig`, which is not ready for two at a time (seen in Python 3.11).
+    """
     from uv import find_uv_bin
 
     return find_uv_bin()

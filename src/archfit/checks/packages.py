@@ -119,8 +119,8 @@ def check_family(env: Environment, _: Catalog) -> Outcome:
     findings = [
         _mismatch(env, dist, requirement, torch)
         for dist in env.distributions
-        for requirement in requirements_of(dist, markers)
-        if requirement.name == "torch" and not requirement.specifier.contains(torch.version, prereleases=True)
+        for requirement in requirements_of(dist, markers, ("torch",))
+        if not requirement.specifier.contains(torch.version, prereleases=True)
     ]
     if findings:
         return found("family", *findings)

@@ -91,15 +91,17 @@ def _read_metadata(site: Path, found: dict[str, _Found]) -> tuple[dict[str, str]
         place = Path(str(metadata.locate_file("")))
         if getattr(metadata, "_path", place).name.startswith("~"):
             continue  # what pip moved aside and left behind
-        if "Name" not in metadata.metadata:
+        told = metadata.metadata  # parsed anew at every call
+        if "Name" not in told:
             continue
-        name = canonicalize_name(metadata.metadata["Name"])
+        name = canonicalize_name(told["Name"])
         paths = [quoted or plain for quoted, plain in _RECORD_PATH.findall(metadata.read_text("RECORD") or "")]
         owners.update(dict.fromkeys(paths, name))
         if name not in found:
             source = place if place in links else _editable_folder(metadata.read_text("direct_url.json"))
             developed += [(source, name)] if source else []
-            found[name] = _Found(name, metadata.version, tuple(metadata.requires or ()), _import_names(metadata, paths))
+            wants = told.get_all("Requires-Dist") or metadata.requires or ()  # an egg keeps them in a file of its own
+            found[name] = _Found(name, told["Version"], tuple(wants), _import_names(metadata, paths))
             found[name].probes = _probes(metadata)
     return owners, developed
 

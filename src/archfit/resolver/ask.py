@@ -10,28 +10,25 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
 
-from archfit.model import Distribution, LockedPackage, Pin, Question, Resolution, ResolutionState
-from archfit.requirements import Markers, bounds_of, pins_against
+from archfit.model import LockedPackage, Pin, Question, Resolution, ResolutionState
+from archfit.requirements import bounds_of, pins_against
+from archfit.resolver.ground import Ground
+from archfit.resolver.kept import Kept
 from archfit.resolver.lock import changes_in, preferences
 from archfit.together import start
-from archfit.uv import last_words, run_uv
+from archfit.uv import last_words, run_uv, uv_path
 
 _WORKERS = 3
 _TIMEOUT_S = 60.0
-_SETTINGS = {"UV_HTTP_RETRIES": "1", "UV_HTTP_TIMEOUT": "15"}  # a plan shall not wait for a network that is not there
+_TIMEOUT = {"UV_HTTP_TIMEOUT": "15"}  # a plan shall not wait for a network that is not there
 _ROUNDS = 3
 """So often may packages that nobody asked for drag others along."""
 
-_PLATFORMS = {
-    "linux_x86_64": "x86_64-manylinux_2_28",
-    "linux_aarch64": "aarch64-manylinux_2_28",
-    "win_amd64": "x86_64-pc-windows-msvc",
-}
 _UNREACHABLE = re.compile(
     r"failed to fetch|request failed|error sending request|dns error|timed out|connection refused|network was disabled"
     r"|status code 5\d\d|tls|certificate",
@@ -41,34 +38,17 @@ _NO_SOLUTION = "No solution found"
 _OFFLINE = "network was disabled"
 
 
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """What a question is asked about: a Python, what is installed beside it, and what its markers say.
-
-    `python_tag` and `platform` are set where another Python (``cp38``) or platform (``win_amd64``) is pretended.
-    """
-
-    python: Path
-    installed: tuple[Distribution, ...]
-    markers: Markers
-    python_tag: str | None = None
-    platform: str | None = None
-
-    @property
-    def words(self) -> list[str]:
-        """How uv is told."""
-        words = ["--python", str(self.python)]
-        if self.python_tag:
-            words += ["--python-version", f"{self.python_tag[2]}.{self.python_tag[3:].rstrip('t')}"]
-        if self.platform:
-            words += ["--python-platform", _PLATFORMS.get(self.platform, self.platform)]
-        return words
-
-
 def ask_all(ground: Ground, questions: Sequence[Question]) -> dict[Question, Resolution]:
     """Ask all of them, some side by side; nothing is written but uv's own cache."""
-    futures = start([lambda q=question: ask(ground, q) for question in questions], _WORKERS)  # type: ignore[misc]
-    return {question: future.result() for question, future in zip(questions, futures, strict=True)}
+    uv_path()
+    kept = Kept(ground)
+    known = {question: answer for question in questions if (answer := kept.load(question))}
+    rest = [question for question in questions if question not in known]
+    futures = start([lambda q=question: ask(ground, q) for question in rest], _WORKERS)  # type: ignore[misc]
+    fresh = {question: future.result() for question, future in zip(rest, futures, strict=True)}
+    for question, answer in fresh.items():
+        kept.keep(question, answer)
+    return known | fresh
 
 
 def ask(ground: Ground, question: Question) -> Resolution:
@@ -141,7 +121,10 @@ def _compile(ground: Ground, question: Question, moving: Iterable[str], bounds: 
         command += ["--index", question.index] if question.index else []
         command += ["--prerelease", "allow", "--upgrade"] if question.prerelease else []
         try:
-            done = run_uv(command, settings=_SETTINGS, timeout_s=_TIMEOUT_S)
+            retries = {
+                "UV_HTTP_RETRIES": "0" if question.index else "1"
+            }  # a further index is often not in reach at all
+            done = run_uv(command, settings=_TIMEOUT | retries, timeout_s=_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             return Resolution("unreachable", detail=f"{_TIMEOUT_S:.0f} s")
         if done.returncode != 0:

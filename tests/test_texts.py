@@ -234,6 +234,7 @@ def test_a_hint_needs_no_more_than_its_error_tells() -> None:
         "not-verified-packages": {"options"},
         "refuse-conda-owned": {"command"},
         "nothing-to-apply": {"command"},
+        "jetpack": {"command"},
         "plan-undecided": {"command"},
         "schema-unknown": {"known"},
         "package-unknown": {"near"},

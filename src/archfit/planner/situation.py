@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from archfit.arch import ComputeCapability, Verdict, is_tegra
 from archfit.catalog import Build, Catalog
@@ -36,8 +36,8 @@ class Situation:
     python_tag: str
     platform: str
     glibc: tuple[int, ...] | None
-    unserved: tuple[Gpu, ...]
-    markers: Markers
+    unserved: tuple[Gpu, ...] = ()
+    markers: Markers = field(default_factory=dict)
 
     @property
     def capabilities(self) -> tuple[ComputeCapability, ...]:

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from archfit.arch import Verdict
-from archfit.catalog import load_catalog
+from archfit.catalog import Product, load_catalog
 from archfit.matrix import Filter, Matrix, Row, fits_python, order_of
-from archfit.model import DriverRelease
+from archfit.model import DriverRelease, Gpu
 from archfit.report.heatmap import LOOKS, SHOWN
 from archfit.report.html import render
 from archfit.report.messages import Language, Messages
@@ -83,7 +83,7 @@ def render_matrix_page(
             for c in matrix.columns
         ],
         "products": [
-            [p.name, columns[p.capability.canonical], str(p.first_driver) if p.first_driver else None]
+            [p.name, columns[p.capability.canonical], _first_driver(p)]
             for p in products.values()
             if p.capability.canonical in columns
         ],
@@ -109,6 +109,11 @@ def render_matrix_page(
         pythons=[(p, p) for p in pythons],
         platforms=[(p, PLATFORMS.get(p, p)) for p in tables.platforms.values],
     )
+
+
+def _first_driver(product: Product) -> str | None:
+    driver = load_catalog().first_driver_for(Gpu(product.name, product.capability, "", product.first_driver))
+    return str(driver) if driver else None
 
 
 def _texts(messages: Messages) -> dict[str, str]:

@@ -56,7 +56,8 @@ def show_matrix(
         return
     lines = lines_of(matrix.rows)
     screen.out.print(_table(screen, matrix, lines))
-    draw_legend(screen, {verdict for line in lines for verdict in line.row.verdicts})
+    if matrix.chosen:
+        draw_legend(screen, {verdict for line in lines for verdict in line.row.verdicts})
     if verbose:
         _show_sources(screen, lines)
 
@@ -83,10 +84,9 @@ def _ranges(screen: Screen, rows: Sequence[Row | None], matrix: Matrix) -> Style
     found = Styled()
     for version, group in groupby(range(len(rows)), key=lambda n: (row := rows[n]) and row.version):
         positions = list(group)
-        names = dict.fromkeys(str(matrix.columns[n].capability) for n in (positions[0], positions[-1]))
-        found.append("-".join(names), "dim").append(" ").append(version or "-", "green" if version else "red").append(
-            "  "
-        )
+        found.append(_span(matrix, positions[0], positions[-1]), "dim").append(" ").append(
+            version or "-", "green" if version else "red"
+        ).append("  ")
     return found
 
 
@@ -95,7 +95,7 @@ def say_answer(messages: Messages, answer: Answer, matrix: Matrix) -> str:
     gpus = " + ".join(column.label for column in matrix.columns)
     if answer.first is None or answer.last is None:
         return messages.page("runs-nowhere", package=answer.package, gpu=gpus)
-    platforms = messages.ui("separator").join(PLATFORMS.get(name, name) for name in answer.platforms)
+    platforms = messages.page("listed").join(PLATFORMS.get(name, name) for name in answer.platforms)
     values = {"package": answer.package, "gpu": gpus, "first": answer.first.version, "platforms": platforms}
     one = answer.first.version == answer.last.version
     said = [
@@ -164,9 +164,10 @@ def _name(row: Row) -> str:
 def _table(screen: Screen, matrix: Matrix, lines: Sequence[Line]) -> Table:
     """As much of the table as the terminal has room for; the cells of GPUs always stay."""
     forms = ((True, _COLUMNS), (False, _COLUMNS), (False, _FEWER), (False, _FEWEST))
+    boundless = screen.out.options.update(max_width=10_000)
     for words, columns in forms:
-        table = _table_of(screen, matrix, lines, columns, words=words and len(matrix.columns) < 4)
-        if Measurement.get(screen.out, screen.out.options, table).maximum <= screen.out.width:
+        table = _table_of(screen, matrix, lines, columns, words=words and matrix.chosen and len(matrix.columns) < 4)
+        if Measurement.get(screen.out, boundless, table).maximum <= screen.out.width:
             break
     return table
 
@@ -175,15 +176,28 @@ def _table_of(screen: Screen, matrix: Matrix, lines: Sequence[Line], columns: Se
     messages = screen.messages
     table = _plain_table(screen)
     table.add_column(messages.page("column-build"), no_wrap=True)
-    for column in matrix.columns:
+    for column in matrix.columns if matrix.chosen else ():
         table.add_column(column.label if words else str(column.capability), justify="center", no_wrap=True)
+    if not matrix.chosen:
+        table.add_column(messages.page("column-runs"), overflow="fold")
     for name in columns:
         table.add_column(messages.page(f"column-{name}"), no_wrap=True)
     for line in lines:
-        cells = (_cell(screen, verdict, words=words) for verdict in line.row.verdicts)
+        signs = [_cell(screen, verdict, words=words) for verdict in line.row.verdicts]
         said = _words(messages, line)
+        cells = signs if matrix.chosen else [_reach(line.row, matrix)]
         table.add_row(_name(line.row), *cells, *(said[name] for name in columns))
     return table
+
+
+def _reach(row: Row, matrix: Matrix) -> str:
+    """``7.5-9.0 12.0``: the generations on which something of it runs."""
+    groups = (list(g) for runs, g in groupby(range(len(row.verdicts)), key=lambda n: row.verdicts[n].runs) if runs)
+    return " ".join(_span(matrix, group[0], group[-1]) for group in groups) or "-"
+
+
+def _span(matrix: Matrix, first: int, last: int) -> str:
+    return "-".join(dict.fromkeys(str(matrix.columns[n].capability) for n in (first, last)))
 
 
 def _plain_table(screen: Screen) -> Table:

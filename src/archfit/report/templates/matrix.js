@@ -4,7 +4,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const ROW_PX = 36, SPARE_ROWS = 10, MOST_ANSWERS = 8, MOST_PRINTED = 3000;
   const WORDS = { n: "native", c: "compatible", j: "jit", p: "partial", x: "none", "-": "no-gpu-code" };
-  const RANKS = ["nc", "j", "p"]; // which code answers a question best
+  const RANK = { n: 0, c: 0, j: 1, p: 2, x: 3, "-": 3 }; // which code answers a question best
   const [PACKAGE, VERSION, VARIANT, CUDA, PLATFORM, TAGS, INDEX, CONFIDENCE, SOURCE, DRIVER, VERDICTS, DRIVERS] = Array(12).keys();
   const FIELDS = ["q", "gpu", "driver", "cuda", "python", "platform"];
 
@@ -104,7 +104,7 @@
   function driverOf(row) {
     if (!gpus.length) return data.drivers[row[DRIVER]] ?? null;
     const set = data.driverSets[row[DRIVERS]];
-    return gpus.map((g) => newer(data.drivers[set[g.column]] ?? null, g.driver)).reduce((a, b) => newer(a, b));
+    return gpus.map((g) => { const own = data.drivers[set[g.column]] ?? null; return g.driver ? newer(own, g.driver) : own; }).reduce(newer);
   }
 
   // --- words
@@ -206,16 +206,16 @@
     if (!found.size) return [["bad", say("runs-nowhere", values)]];
     return [...found.values()].map((answer) => {
       const all = { ...values, ...answer, platforms: answer.platforms.join(say("listed")) };
-      const more = [answer.driver && "runs-driver", answer.last !== values.newest && "runs-ended", answer.rank === "j" && "runs-jit", answer.rank === "p" && "runs-partial"];
+      const more = [answer.driver && "runs-driver", answer.last !== values.newest && "runs-ended", ["", "runs-jit", "runs-partial"][answer.rank]];
       const key = answer.first === answer.last ? "runs-one" : "runs-range";
-      return [answer.rank === "nc" ? "good" : "warn", [key, ...more].filter(Boolean).map((each) => say(each, all)).join(say("and-then"))];
+      return [answer.rank ? "warn" : "good", [key, ...more].filter(Boolean).map((each) => say(each, all)).join(say("and-then"))];
     });
   }
   function range(rows) {
-    const serves = (row, letters) => gpus.every((g) => letters.includes(row[VERDICTS][g.column]));
-    const rank = RANKS.find((letters) => rows.some((row) => serves(row, letters)));
-    if (!rank) return null;
-    const running = rows.filter((row) => serves(row, rank)), drivers = running.map(driverOf).filter(Boolean);
+    const rankOf = (row) => Math.max(...gpus.map((g) => RANK[row[VERDICTS][g.column]]));
+    const rank = Math.min(...rows.map(rankOf));
+    if (rank > 2) return null;
+    const running = rows.filter((row) => rankOf(row) === rank), drivers = running.map(driverOf).filter(Boolean);
     const driver = drivers.length ? drivers.reduce((a, b) => (compare(a, b) <= 0 ? a : b)) : "";
     return { rank, driver, first: running.at(-1)[VERSION], last: running[0][VERSION] };
   }

@@ -36,7 +36,8 @@ FLOORS = (
     {"coverage", "requirements"},
     {"model"},
     {"buildscript"},
-    {"arch", "errors", "redact"},
+    {"indexes"},
+    {"arch", "errors", "redact", "tether"},
     {"archfit"},
 )
 DOOR = FLOORS[0]

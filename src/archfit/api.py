@@ -71,7 +71,8 @@ from archfit.transaction import (
     roll_back,
     unfinished,
 )
-from archfit.transaction.installer import Lock, cache_folder, create_environment, find_python, install, resolve
+from archfit.transaction.bundle import OnBytes, check_bundle, pinned, plan_file, wheel_folder
+from archfit.transaction.installer import Lock, cache_folder, create_environment, find_python, install, lock_of, resolve
 from archfit.verify import LEVELS, default_level, verify
 
 __all__ = [
@@ -307,7 +308,8 @@ def make_plan(diagnosis: Diagnosis, wish: PlanWish, *, ask: bool = False) -> Pla
 
 
 def load_plan(path: Path, environment: Environment) -> Plan:
-    """Read a plan that ``archfit plan -o plan.json`` wrote; raises UsageError where it does not fit."""
+    """Read a plan that ``archfit plan -o plan.json`` wrote, or that of a bundle; raises UsageError where it does not fit."""
+    path = plan_file(path) if plan_file(path).is_file() else path
     try:
         document = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -329,12 +331,22 @@ def find_interpreter(request: str) -> Interpreter | None:
     return seen.value if isinstance(seen, Known) else None
 
 
-def prepare_upgrade(diagnosis: Diagnosis, plan: Plan, *, rebuild: bool = True) -> Prepared | None:
-    """Choose the best option of the plan and resolve it; None where nothing needs to be done.
+def prepare_upgrade(
+    diagnosis: Diagnosis,
+    plan: Plan,
+    bundle: Path | None = None,
+    on_bytes: OnBytes = lambda *_: None,
+    *,
+    rebuild: bool = True,
+) -> Prepared | None:
+    """Choose the best option of the plan and lock it; None where nothing needs to be done.
+
+    What the plan has pinned is taken as it is; a `bundle` is a folder with that plan and its wheels, which are checked.
 
     With `rebuild`, extensions that the plan says must be compiled are; see `compile_extensions`.
 
     Raises:
+        UsageError: the bundle is damaged or does not fit.
         ProblemError: the best option is not one that archfit applies; a driver that comes first, for instance.
         ObserveError: the resolver found no answer, or could not reach the index.
     """
@@ -352,13 +364,23 @@ def prepare_upgrade(diagnosis: Diagnosis, plan: Plan, *, rebuild: bool = True) -
     root, cuda = plan.environment.root, best.torch.cuda if best.torch else None
     refuse_unfit(root)
     refuse_conda_owned(root, {step.package: step.wanted for step in _installs(best)}, cuda)
-    lock = _resolve(plan.environment, best) if _installs(best) else Lock("", None, ())
+    lock = _lock(plan, best, bundle, on_bytes)
     refuse_conda_owned(root, {change.name: change.wanted for change in lock.changes}, cuda)
     to_compile, left = extensions.to_compile(plan.environment, best) if rebuild else ((), ())
     changing = [*(change.name for change in lock.changes), *(wanted.name for wanted in to_compile)]
     refuse_linked(root, {name: _modules(plan.environment, name) for name in changing})
     option = replace(best, requires=priced(best.requires, lock.changes))
     return Prepared(diagnosis, option, lock, (*_left_over(plan, to_compile), *left), to_compile)
+
+
+def _lock(plan: Plan, option: Option, bundle: Path | None, on_bytes: OnBytes) -> Lock:
+    """What the bundle holds; else what the plan has pinned; else what the resolver says now."""
+    if bundle:
+        held = check_bundle(bundle, on_bytes)
+        return lock_of(pinned(option.locked, held, bundle), wheel_folder(bundle))
+    if option.locked:
+        return lock_of(option.locked)
+    return _resolve(plan.environment, option) if _installs(option) else Lock("", None, ())
 
 
 def _left_over(plan: Plan, to_compile: Sequence[Wanted]) -> list[Unsolved]:
@@ -385,15 +407,16 @@ def upgrade(
     why: str,
     allow_broken: frozenset[str] = frozenset(),
     force: bool = False,
-    render_record: Callable[[Prepared, Diagnosis, Verification, int], str],
+    render_records: Callable[[Prepared, Diagnosis, Verification, tuple[int, int]], Mapping[str, str]],
     on_step: OnStep,
     on_probe: OnProbe | None = None,
     talk: bool = False,
 ) -> Receipt:
     """Apply a prepared upgrade: clone, install, verify at `level`, exchange; the record is written beside the journal.
 
-    `why` is the reason in words; failures of the packages in `allow_broken` do not count; `render_record` writes the
-    record, given the number of the new state; `force` goes on though processes run from the environment.
+    `why` is the reason in words; failures of the packages in `allow_broken` do not count; `render_records` writes the
+    record, by suffix, given the numbers of the new state and of the one before. `force` goes on though processes run from
+    the environment.
 
     Raises:
         ApplyError, Interrupted: the environment is as it was.
@@ -423,14 +446,21 @@ def upgrade(
         force=force,
     )
     story, proof = apply(env.root, change, on_step)
-    number = story.live.id if story.live else 0
-    record = Journal(story.root).record_path(number)
-    written = True
+    previous = story.previous()
+    states = (story.live.id if story.live else 0, previous.id if previous else 0)
+    record = _write_records(Journal(story.root), states[0], render_records(prepared, after[0], proof, states))
+    return Receipt(prepared, after[0], proof, read_history(story.root), record)
+
+
+def _write_records(journal: Journal, state: int, texts: Mapping[str, str]) -> Path | None:
+    """The path of the first; None if the disk is full: the change is live and verified, and must not look failed."""
+    paths = [journal.record_path(state, suffix) for suffix in texts]
     try:
-        record.write_text(render_record(prepared, after[0], proof, number), "utf-8")
+        for path, text in zip(paths, texts.values(), strict=True):
+            path.write_text(text, "utf-8")
     except OSError:
-        written = False  # the change is live and verified; a full disk must not make it look failed
-    return Receipt(prepared, after[0], proof, read_history(story.root), record if written else None)
+        return None
+    return paths[0]
 
 
 def _install(prepared: Prepared, python: Path, *, talk: bool) -> None:

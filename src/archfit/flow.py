@@ -79,9 +79,11 @@ def perform_upgrade(
     primary = prepared.before.primary
     prepared = compile_extensions(session, prepared)
 
-    def render(made: api.Prepared, after: Diagnosis, proof: Verification, number: int) -> str:
+    def render(made: api.Prepared, after: Diagnosis, proof: Verification, states: tuple[int, int]) -> dict[str, str]:
         now = datetime.now().astimezone()
-        return record.render_record(messages, made.before, after, made.option, made.changes, proof, now, made.left_over)
+        done = record.Upgrade(made.before, after, made.option, made.changes, proof, now, *states, made.left_over)
+        document = json_v1.record_document(done, messages)
+        return {".md": record.render_record(messages, done), ".json": json_v1.dump(document)}
 
     try:
         with session.steps() as (on_step, on_probe):
@@ -91,7 +93,7 @@ def perform_upgrade(
                 allow_broken=allow_broken,
                 force=force,
                 why=messages.title(primary) if primary else messages.text(prepared.option.summary),
-                render_record=render,
+                render_records=render,
                 on_step=on_step,
                 on_probe=on_probe,
                 talk=not session.as_json,

@@ -22,7 +22,9 @@ _NAMED_SECRET = re.compile(
 )
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s{1,3}[A-Za-z0-9+/=_.\-]{12,}")
 _WANDB = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])(?=\s*$)")
-_USERINFO = re.compile(r"(?<=://)[^\s/@:]{1,80}(?::[^\s/@]{0,80})?@")
+_USERINFO = re.compile(
+    r"(?<=://)[^\s/@]{1,4096}@"
+)  # tokens of some package services have more than a thousand characters
 _EMAIL = re.compile(r"(?<![\w.+\-])[\w.+\-]{1,64}@[\w\-]{1,63}(?:\.[\w\-]{1,63}){1,6}(?![\w\-])")
 _PROMPT = re.compile(r"(?<![\w.+\-/])(?!git@)([a-z_][\w\-]{0,31})@([A-Za-z][\w.\-]{0,62})(?=[:\s\])])")
 _HOME = re.compile(
@@ -69,6 +71,11 @@ def redact(text: str) -> str:
     text = _replace(text, {*users, *_own_user()}, "<user>")
     text = _MAC.sub("<mac>", _HOST_INNER.sub("<host>", text))
     return _IPV6.sub(_six, _IPV4.sub(_four, text))
+
+
+def without_credentials(text: str) -> str:
+    """`text` whose addresses carry no name and no password; everything else stays."""
+    return _USERINFO.sub("<user>@", text)
 
 
 def _address(match: re.Match[str]) -> str:

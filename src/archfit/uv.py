@@ -8,6 +8,10 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
+
+from archfit.indexes import uv_environment
+from archfit.redact import without_credentials
 
 
 @cache
@@ -28,15 +32,20 @@ def run_uv(
     talk: bool = False,
     settings: Mapping[str, str] | None = None,
     timeout_s: float | None = None,
+    named_only: bool = False,
+    tethered: bool = False,
 ) -> subprocess.CompletedProcess[str]:
     """Run uv to its end with `given` on its stdin; `talk` lets it draw its progress bars on this terminal.
 
-    `settings` are variables such as ``UV_HTTP_RETRIES`` that it gets beside those of this process.
+    `settings` are variables such as ``UV_HTTP_RETRIES`` that it gets beside those of this process. `named_only`: it looks
+    into the default index and those that are named to it, and into none that other variables and settings add. `tethered`:
+    it ends when this process ends, however that comes about.
 
     Raises:
         subprocess.TimeoutExpired: it took longer than `timeout_s`, and was ended.
     """
-    command = [uv_path(), *arguments]
+    tether = [sys.executable, "-I", "-S", _TETHER, str(os.getpid())] if tethered else []
+    command = [*tether, uv_path(), *arguments]
     show = talk and sys.stderr.isatty()
     stderr = None if show else subprocess.PIPE
     with subprocess.Popen(
@@ -46,7 +55,7 @@ def run_uv(
         stderr=stderr,
         text=True,
         errors="replace",
-        env={**os.environ, **settings} if settings else None,
+        env=(uv_environment(os.environ) if named_only else dict(os.environ)) | dict(settings or {}),
     ) as child:
         _RUNNING.add(child)
         try:
@@ -59,6 +68,7 @@ def run_uv(
     return subprocess.CompletedProcess(command, child.returncode, out, err)
 
 
+_TETHER = str(Path(__file__).with_name("tether.py"))
 _RUNNING: set[subprocess.Popen[str]] = set()
 
 
@@ -79,4 +89,4 @@ def last_words(stderr: str | None) -> str:
     if len(causes) >= _LONG_CHAIN:
         lines = [next((line for line in lines if line.startswith("error:")), ""), causes[-1]]
     words = " ".join(line.removeprefix("error:").strip() for line in lines)
-    return " ".join(words.split())[-600:] or "uv said nothing"
+    return without_credentials(" ".join(words.split()))[-600:] or "uv said nothing"

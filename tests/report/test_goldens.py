@@ -331,8 +331,9 @@ def test_the_record_of_an_upgrade(golden: Golden, language: Language) -> None:
     before = diagnosis_of(OLD_STORY)
     option = plan_of(OLD_STORY).options[0]
     when = datetime(2026, 11, 23, 5, 6, 7, tzinfo=UTC)
-    page = record.render_record(Messages(language), before, after_the_upgrade(), option, CHANGES, PASSED, when)
-    golden(f"record.{language}.md", page)
+    done = record.Upgrade(before, after_the_upgrade(), option, CHANGES, PASSED, when, 2, 1)
+    golden(f"record.{language}.md", record.render_record(Messages(language), done))
+    golden(f"record.{language}.json", json_v1.dump(json_v1.record_document(done, Messages(language))))
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_a_lock_has_pins_with_hashes(live: Path, wheels: Path) -> None:
     assert lock == Lock(
         requirements=f"demo==2 --hash=sha256:{digest}\n",
         index=None,
-        changes=(LockedPackage("demo", "1", "2", None, digest),),
+        changes=(LockedPackage("demo", "1", "2", None, digest, (digest,), "PyPI"),),
     )
 
 
@@ -50,7 +50,9 @@ def test_an_index_tells_sizes_and_is_kept_in_the_lock(live: Path, wheels: Path, 
     wheel = wheels / whole("demo", "2")
     lock = resolve(python_of(live), ["demo==2"], {"demo": "1"}, index=index)
     assert lock.index == index
-    assert lock.changes == (LockedPackage("demo", "1", "2", wheel.stat().st_size, sha256(wheel)),)
+    assert lock.changes == (
+        LockedPackage("demo", "1", "2", wheel.stat().st_size, sha256(wheel), (sha256(wheel),), index),
+    )
     assert lock.download_bytes == wheel.stat().st_size
 
 
@@ -65,7 +67,9 @@ def test_the_file_that_counts_is_the_one_for_this_machine(live: Path, wheels: Pa
     """A release has a wheel for each platform; only ours is loaded."""
     ours = wheels / f"wide-1-py3-none-{PLATFORMS[1]}.whl"
     lock = resolve(python_of(live), ["wide==1"], {"demo": "1"}, index=index)
-    assert lock.changes == (LockedPackage("wide", None, "1", ours.stat().st_size, sha256(ours)),)
+    assert lock.changes == (
+        LockedPackage("wide", None, "1", ours.stat().st_size, sha256(ours), (sha256(ours),), index),
+    )
 
 
 def test_what_can_stay_stays(live: Path) -> None:

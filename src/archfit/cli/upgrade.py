@@ -35,7 +35,7 @@ def upgrade(
     /,
     *,
     pretend: Pretend = HERE,
-    plan: Annotated[Path | None, Parameter("--plan", help="Apply the best option of this plan.")] = None,
+    plan: Annotated[Path | None, Parameter("--plan", help="Apply the best option of this plan or bundle.")] = None,
     strategy: Choice = Strategy.NEAREST,
     level: Level = None,
     allow_broken: Annotated[
@@ -56,6 +56,7 @@ def upgrade(
     archfit upgrade --dry-run
     archfit upgrade .venv --yes
     archfit upgrade --plan plan.json
+    archfit upgrade --plan bundle/
     ```
     """
     session = manner.session()
@@ -64,13 +65,14 @@ def upgrade(
         wanted = highest_level(level)
         diagnosis = diagnose(session, target, pretend.gpu, pretend.driver)
         height = wanted or api.default_level(diagnosis.environment)
-        with session.counting("asking"):
+        bundle = plan if plan and plan.is_dir() else None
+        with session.counting("checking-bundle" if bundle else "asking") as on_bytes:
             chosen = (
                 api.load_plan(plan, diagnosis.environment)
                 if plan
                 else api.make_plan(diagnosis, api.PlanWish(strategy.value), ask=True)
             )
-            prepared = api.prepare_upgrade(diagnosis, chosen, rebuild=rebuild)
+            prepared = api.prepare_upgrade(diagnosis, chosen, bundle, on_bytes, rebuild=rebuild)
         if prepared is None:
             empty = json_v1.nothing_document(diagnosis.environment)
             more = {".html": lambda: page(session, "plan", diagnosis=diagnosis, plan=chosen)}

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from archfit import __version__
 from archfit.model import (
     Cause,
     Diagnosis,
@@ -23,11 +24,13 @@ from archfit.model import (
     LockedPackage,
     Option,
     Plan,
+    Proof,
     Step,
     Unknown,
     Verification,
 )
 from archfit.report.messages import Messages
+from archfit.report.record import Upgrade
 from archfit.report.where_v1 import where_document
 
 Document = dict[str, Any]
@@ -101,18 +104,43 @@ def upgrade_document(
         **_environment(before.environment),
         "status": status,
         "option": _option(option, messages),
-        "changes": [
-            {
-                "package": c.name,
-                "from": c.current,
-                "to": c.wanted,
-                "wheel_bytes": c.wheel_bytes,
-                "sha256": c.sha256,
-            }
-            for c in changes
-        ],
+        "changes": [_change(c) for c in changes],
         "evidence": [_evidence(e, messages) for e in verification.evidence] if verification else [],
         "record": str(record) if record else None,
+    }
+
+
+def _change(package: LockedPackage) -> Document:
+    return {
+        "package": package.name,
+        "from": package.current,
+        "to": package.wanted,
+        "wheel_bytes": package.wheel_bytes,
+        "sha256": package.sha256,
+        "index": package.index,
+    }
+
+
+def record_document(done: Upgrade, messages: Messages) -> Document:
+    """``archfit.record/1``: the upgrade record for programs."""
+    before, after = done.before.environment, done.after.environment
+    return {
+        "schema": "archfit.record/1",
+        "archfit": __version__,
+        "time": done.when.isoformat(timespec="seconds"),
+        "state": done.number,
+        "previous_state": done.previous,
+        **_environment(before),
+        "before": {"torch": _environment(before)["torch"], "python": _environment(before)["python"]},
+        "after": {"torch": _environment(after)["torch"], "python": _environment(after)["python"]},
+        "why": [_finding(f, messages) for f in [done.before.primary] if f],
+        "option": _option(done.option, messages),
+        "changes": [_change(c) for c in done.changes],
+        "level": done.verification.level,
+        "evidence": [_evidence(e, messages) for e in done.verification.evidence],
+        "not_verified": [e.probe for e in done.verification.evidence if e.status is Proof.SKIPPED],
+        "left_over": [messages.text(u.text) + (f" {u.command}" if u.command else "") for u in done.left_over],
+        "rollback": messages.runnable(done.rollback),
     }
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
+from archfit import __version__
 from archfit.model import (
     Diagnosis,
     Environment,
+    Evidence,
     Fact,
     Known,
     LockedPackage,
     Option,
     Outcome,
     Plan,
+    Proof,
     Unsolved,
     Verification,
 )
@@ -21,45 +26,74 @@ from archfit.report.messages import Messages
 from archfit.report.screen import size
 
 
-def render_record(
-    messages: Messages,
-    before: Diagnosis,
-    after: Diagnosis,
-    option: Option,
-    changes: Sequence[LockedPackage],
-    verification: Verification,
-    when: datetime,
-    left_over: Sequence[Unsolved] = (),
-) -> str:
-    """The record of one upgrade: what was, what is, why, what was verified, how to go back."""
-    env = before.environment
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """What a record tells of one upgrade: `number` is the state that it made, `previous` the one that it left."""
+
+    before: Diagnosis
+    after: Diagnosis
+    option: Option
+    changes: Sequence[LockedPackage]
+    verification: Verification
+    when: datetime
+    number: int
+    previous: int
+    left_over: Sequence[Unsolved] = ()
+
+    @property
+    def rollback(self) -> str:
+        """The command that leads back."""
+        return f"{self.before.environment.command('rollback')} {self.previous}"
+
+
+def render_record(messages: Messages, done: Upgrade) -> str:
+    """The record of one upgrade: what was, what is, why, what was verified and what not, how to go back."""
+    env, after = done.before.environment, done.after.environment
     ui = messages.ui
+    unknown = ui("record-unknown")
     lines = [
         f"# {ui('record-title', target=env.root)}",
         "",
-        messages.labelled("record-date", when.isoformat(timespec="seconds")),
+        messages.labelled("record-date", done.when.isoformat(timespec="seconds")) + "  ",
+        messages.labelled("record-by", f"archfit {__version__}"),
     ]
     lines += ["", f"## {ui('record-what')}", "", f"| | {ui('record-before')} | {ui('record-after')} |", "|---|---|---|"]
-    lines += _row("torch", *(_torch(e) for e in (env, after.environment)))
-    lines += _row("CUDA", *(_cuda(e, ui("record-unknown")) for e in (env, after.environment)))
-    lines += _row(ui("record-gpu"), _gpus(env, ui("record-unknown")), _gpus(after.environment, ui("record-unknown")))
-    lines += _row(ui("record-driver"), *[_driver(env, ui("record-unknown"))] * 2)
-    lines += ["", f"## {ui('record-why')}", "", *_why(messages, before), messages.text(option.summary)]
-    lines += ["", f"## {ui('record-packages')}", ""]
-    lines += [
-        f"| {ui('column-package')} | {ui('column-from')} | {ui('column-to')} | {ui('column-size')} | {ui('record-sha')} |",
-        "|---|---|---|---|---|",
-        *(
-            f"| {c.name} | {c.current or '-'} | {c.wanted} | {size(c.wheel_bytes)} | `{c.sha256 or '-'}` |"
-            for c in changes
-        ),
-    ]
-    lines += ["", f"## {ui('record-verified')}", "", *_evidence(messages, verification)]
-    if left_over:
-        lines += ["", f"## {ui('unsolved')}", "", *(_unsolved(messages, row) for row in left_over)]
+    lines += _row(ui("record-state"), str(done.previous), str(done.number))
+    lines += _row("torch", *(_torch(e) for e in (env, after)))
+    lines += _row("CUDA", *(_cuda(e, unknown) for e in (env, after)))
+    lines += _row("Python", *(_python(e, unknown) for e in (env, after)))
+    lines += _row(ui("record-gpu"), _gpus(env, unknown), _gpus(after, unknown))
+    lines += _row(ui("record-driver"), *[_driver(env, unknown)] * 2)
+    lines += ["", f"## {ui('record-why')}", "", *_why(messages, done.before), messages.text(done.option.summary)]
+    lines += ["", f"## {ui('record-packages')}", "", *_packages(messages, done.changes)]
+    judged = [e for e in done.verification.evidence if e.status is not Proof.SKIPPED]
+    skipped = [e for e in done.verification.evidence if e.status is Proof.SKIPPED]
+    lines += ["", f"## {ui('record-verified')}", "", *_evidence(messages, judged)]
+    lines += ["", f"## {ui('record-unverified')}", "", *_unverified(messages, done, skipped)]
+    if done.left_over:
+        lines += ["", f"## {ui('unsolved')}", "", *(_unsolved(messages, row) for row in done.left_over)]
     lines += ["", f"## {ui('record-back')}", "", ui("record-back-text"), ""]
-    lines += ["```", messages.runnable(env.command("rollback")), "```", ""]
+    lines += ["```", messages.runnable(done.rollback), "```", ""]
     return "\n".join(lines)
+
+
+def _packages(messages: Messages, changes: Sequence[LockedPackage]) -> list[str]:
+    ui = messages.ui
+    heads = [ui("column-package"), ui("column-from"), ui("column-to"), ui("column-size"), ui("column-index")]
+    rows = [*_row(*heads, ui("record-sha")), "|---|---|---|---|---|---|"]
+    for c in changes:
+        rows += _row(c.name, c.current or "-", c.wanted, size(c.wheel_bytes), c.index or "-", f"`{c.sha256 or '-'}`")
+    return rows
+
+
+def _unverified(messages: Messages, done: Upgrade, skipped: Sequence[Evidence]) -> list[str]:
+    """What nobody should take for proven."""
+    env = done.before.environment
+    lines = [f"- `{e.probe}`: {messages.because(e)}" for e in skipped]
+    if not any(e.probe.startswith("kernel:") and e.status is Proof.PASSED for e in done.verification.evidence):
+        command = messages.runnable(shlex.join(["archfit", "verify", str(env.root), "--level", "kernels"]))
+        lines.append("- " + messages.ui("record-no-kernels", command=command))
+    return lines or ["- " + messages.ui("record-all-verified")]
 
 
 def render_diagnosis(messages: Messages, diagnosis: Diagnosis) -> str:
@@ -107,7 +141,7 @@ def _unsolved(messages: Messages, unsolved: Unsolved) -> str:
 
 
 def _row(*cells: str) -> list[str]:
-    return [f"| {' | '.join(cells)} |"]
+    return [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"]
 
 
 def _why(messages: Messages, before: Diagnosis) -> list[str]:
@@ -128,13 +162,13 @@ def _facts(messages: Messages, facts: Iterable[Fact]) -> list[str]:
     return [f"- `{f.source}`: {messages.text(f.text)}" for f in facts]
 
 
-def _evidence(messages: Messages, verification: Verification) -> list[str]:
+def _evidence(messages: Messages, evidence: Sequence[Evidence]) -> list[str]:
     ui = messages.ui
-    rows = [f"| {ui('column-probe')} | {ui('column-result')} | {ui('column-detail')} |", "|---|---|---|"]
-    for evidence in verification.evidence:
-        reason = messages.because(evidence) or evidence.measured
-        detail = f"{reason} ({evidence.seconds:.1f} s)" if evidence.seconds else reason
-        rows.append(f"| `{evidence.probe}` | {ui(evidence.status.value)} | {detail} |")
+    rows = [*_row(ui("column-probe"), ui("column-result"), ui("column-detail")), "|---|---|---|"]
+    for one in evidence:
+        reason = messages.because(one) or one.measured
+        detail = f"{reason} ({one.seconds:.1f} s)" if one.seconds else reason
+        rows += _row(f"`{one.probe}`", ui(one.status.value), detail)
     return rows
 
 
@@ -145,6 +179,10 @@ def _torch(env: Environment) -> str:
 
 def _cuda(env: Environment, unknown: str) -> str:
     return str(env.torch_cuda.value) if isinstance(env.torch_cuda, Known) else unknown
+
+
+def _python(env: Environment, unknown: str) -> str:
+    return env.interpreter.value.version if isinstance(env.interpreter, Known) else unknown
 
 
 def _gpus(env: Environment, unknown: str) -> str:

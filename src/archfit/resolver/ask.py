@@ -124,7 +124,7 @@ def _compile(ground: Ground, question: Question, moving: Iterable[str], bounds: 
             retries = {
                 "UV_HTTP_RETRIES": "0" if question.index else "1"
             }  # a further index is often not in reach at all
-            done = run_uv(command, settings=_TIMEOUT | retries, timeout_s=_TIMEOUT_S)
+            done = run_uv(command, settings=_TIMEOUT | retries, timeout_s=_TIMEOUT_S, named_only=True)
         except subprocess.TimeoutExpired:
             return Resolution("unreachable", detail=f"{_TIMEOUT_S:.0f} s")
         if done.returncode != 0:

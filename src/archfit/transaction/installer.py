@@ -2,33 +2,57 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
 from archfit.errors import ApplyError, ObserveError
+from archfit.indexes import DEFAULT, told_index, with_credentials
 from archfit.model import LockedPackage
 from archfit.uv import last_words, run_uv
 
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """A resolution: pinned requirements with hashes, from which index, and what they change in the environment."""
+    """A resolution: pinned requirements with hashes, and what they change in the environment.
+
+    They come from `index` in the place of the default one (None: from the default one), from those `beside` it, or, where
+    `links` is a folder of wheels, from there and from nowhere else.
+    """
 
     requirements: str
     index: str | None
     changes: tuple[LockedPackage, ...]
+    beside: tuple[str, ...] = ()
+    links: Path | None = None
 
     @property
     def download_bytes(self) -> int | None:
         """Bytes of all wheels that change; None if the index does not tell one of the sizes."""
         sizes = [c.wheel_bytes for c in self.changes]
         return None if None in sizes else sum(size for size in sizes if size is not None)
+
+
+def lock_of(packages: Sequence[LockedPackage], links: Path | None = None) -> Lock:
+    """The lock that a plan holds: exactly these files, from the indexes that it names.
+
+    Raises:
+        ApplyError: the plan has no hash for a package.
+    """
+    if bare := [p.name for p in packages if not p.hashes]:
+        raise ApplyError("plan-without-hash", packages=", ".join(bare))
+    lines = (f"{p.name}=={p.wanted}{''.join(f' --hash=sha256:{digest}' for digest in p.hashes)}\n" for p in packages)
+    named = tuple(dict.fromkeys(p.index for p in packages if p.index and p.index != DEFAULT))
+    told = tuple(replace(p, index=told_index(p.index, os.environ)) for p in packages)
+    if all(p.index in named for p in packages):
+        return Lock("".join(lines), next(iter(named), None), told, named[1:], links)
+    return Lock("".join(lines), None, told, named, links)
 
 
 def resolve(
@@ -55,14 +79,17 @@ def resolve(
         if known:  # uv reads what it is about to overwrite as preferences, and an empty list as a mistake
             lock.write_text(_preferences(known), "utf-8")
         command = ["pip", "compile", str(wishes), "--python", str(python), "--format", "pylock.toml", "-o", str(lock)]
-        command += ["--quiet", "--no-header", *(["--index-url", index] if index else [])]
+        command += ["--quiet", "--no-header"]
         command += ["--prerelease", "allow", "--upgrade"] if prerelease else []
-        done = run_uv(command)
+        named = {"UV_DEFAULT_INDEX": with_credentials(index, os.environ)} if index else {}
+        done = run_uv(command, settings=named, named_only=True)
         if done.returncode != 0:
             raise ObserveError("resolve-failed", specs=" ".join(specs), cause=last_words(done.stderr))
         packages = tomllib.loads(lock.read_text("utf-8"))["packages"]
-    pins = "".join(_pin(package) for package in packages)
-    return Lock(pins, index, tuple(_changes(packages, installed, frozenset(reinstall))))
+    changes = tuple(_changes(packages, installed, frozenset(reinstall), told_index(index, os.environ)))
+    changing = {change.name for change in changes}  # a system's package that stays is not copied into the environment
+    pins = "".join(_pin(package) for package in packages if package["name"] in changing)
+    return Lock(pins, index, changes)
 
 
 def install(python: Path, lock: Lock, *, reinstall: Iterable[str] = (), talk: bool = False) -> None:
@@ -78,12 +105,25 @@ def install(python: Path, lock: Lock, *, reinstall: Iterable[str] = (), talk: bo
         path = Path(scratch, "requirements.txt")
         path.write_text(lock.requirements, "utf-8")
         command = ["pip", "install", "--python", str(python), "--no-deps", "--require-hashes", "-r", str(path)]
-        command += ["--index-url", lock.index] if lock.index else []
         for name in reinstall:
             command += ["--reinstall-package", name]
-        done = run_uv(command, talk=talk)
+        done = run_uv(command, talk=talk, settings=_sources(lock), named_only=True, tethered=True)
     if done.returncode != 0:
         raise ApplyError("install-failed", cause=last_words(done.stderr))
+
+
+def _sources(lock: Lock) -> dict[str, str]:
+    """Where uv may look, by variables: an address may hold a password, and everybody may read the words of a command.
+
+    Every file is bound by its hash, so whichever index has that file may give it.
+    """
+    if lock.links:
+        return {"UV_OFFLINE": "1", "UV_NO_INDEX": "1", "UV_FIND_LINKS": str(lock.links)}
+    named = {"UV_DEFAULT_INDEX": with_credentials(lock.index, os.environ)} if lock.index else {}
+    if lock.beside:
+        beside = " ".join(with_credentials(index, os.environ) for index in lock.beside)
+        named |= {"UV_INDEX": beside, "UV_INDEX_STRATEGY": "unsafe-best-match"}
+    return named
 
 
 def create_environment(folder: Path, python: str, specs: Sequence[str], *, talk: bool = False) -> None:
@@ -124,15 +164,18 @@ def _is_version(text: str) -> bool:
 
 
 def _changes(
-    packages: Iterable[dict[str, Any]], installed: Mapping[str, str], reinstall: frozenset[str]
+    packages: Iterable[dict[str, Any]], installed: Mapping[str, str], reinstall: frozenset[str], index: str
 ) -> Iterable[LockedPackage]:
     for package in packages:
         name, version = package["name"], package["version"]
         current = installed.get(name)
         if current == version and name not in reinstall:
             continue
-        wheel = next(iter(package.get("wheels", ())), None) or package.get("sdist") or {}
-        yield LockedPackage(name, current, version, wheel.get("size"), wheel.get("hashes", {}).get("sha256"))
+        files = [*package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else [])]
+        hashes = tuple(file["hashes"]["sha256"] for file in files if "sha256" in file.get("hashes", {}))
+        likeliest = files[0] if files else {}
+        first = likeliest.get("hashes", {}).get("sha256")
+        yield LockedPackage(name, current, version, likeliest.get("size"), first, hashes, index)
 
 
 def _pin(package: dict[str, Any]) -> str:

@@ -29,6 +29,7 @@ FLOORS = (
         "report",
         "explainer",
         "runner",
+        "sources",
     },
     {"matrix"},
     {"binary", "catalog", "child", "schemas", "together", "uv"},

@@ -15,11 +15,12 @@ import pytest
 from archfit.arch import Verdict
 from archfit.audit import RULES
 from archfit.buildscript import Choice
+from archfit.catalog.changes import load_changes
 from archfit.catalog.extensions import load_extensions
 from archfit.catalog.signatures import load_signatures
 from archfit.checks import CHECKS, PRIMARY_ORDER
 from archfit.errors import ApplyError, ArchfitError
-from archfit.model import ChoiceKind, NodeState, PlaceKind, Proof, Status, SubjectKind, Text
+from archfit.model import ChangeEffect, ChoiceKind, NodeState, PlaceKind, Proof, Status, SubjectKind, Text
 from archfit.planner.builds import REFUSED
 from archfit.rebuild.records import BuildError, Stage
 from archfit.report.messages import Messages, language_of
@@ -127,6 +128,7 @@ FAMILIES = {
         *(f"scan-kind-{kind}" for kind in get_args(SubjectKind)),
         *(f"scan-{verdict.value}" for verdict in Verdict if verdict is not Verdict.NO_GPU_CODE),
         *(f"build-{choice}" for choice in get_args(Choice)),
+        *(f"source-effect-{effect}" for effect in get_args(ChangeEffect)),
         *(f"audit-{rule}" for rule in RULES),
         *(f"audit-rule-{rule}" for rule in RULES),
         *(f"explain-surer-{kind.area}" for kind in load_signatures().classes.values()),
@@ -141,6 +143,7 @@ FAMILIES = {
     | {f"resolver-{state}" for state in REFUSED}
     | {f"build-{confidence}" for confidence in ("measured", "documented", "inferred")}
     | {f"risk-{confidence}" for confidence in ("documented", "inferred")}
+    | {change.says for change in load_changes()}
     | {told.says for row in load_extensions().by_name.values() for told in (*row.cases, *row.refusals)},
     "check": {name for name, _ in CHECKS},
 }

@@ -61,6 +61,7 @@ from archfit.model.plans import (
     WayKind,
 )
 from archfit.model.proof import Evidence, Proof, Verification
+from archfit.model.source import ChangeEffect, SourceChange, SourceHit, SourceSearch
 from archfit.model.subject import Subject, SubjectKind
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "CacheEntry",
     "CacheKind",
     "Cause",
+    "ChangeEffect",
     "ChoiceKind",
     "CodeKind",
     "CodeObject",
@@ -128,6 +130,9 @@ __all__ = [
     "Shadow",
     "SharedCause",
     "SharedPlace",
+    "SourceChange",
+    "SourceHit",
+    "SourceSearch",
     "State",
     "StateRecord",
     "Status",

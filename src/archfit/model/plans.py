@@ -8,6 +8,7 @@ from typing import Literal
 from archfit.model.change import LockedPackage
 from archfit.model.facts import Text
 from archfit.model.machine import DriverRelease, Environment
+from archfit.model.source import SourceChange, SourceSearch
 
 OptionKind = Literal["upgrade", "nightly", "rebuild", "source-build", "driver", "cpu", "none"]
 
@@ -114,13 +115,18 @@ class Unsolved:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Every way out, best first; what no option solves; what was rejected; what the reader must know about the answer."""
+    """Every way out, best first; what no option solves; what was rejected; what the reader must know about the answer.
+
+    `changes` is what the first option that installs something asks of source code, `search` where, if there was a look.
+    """
 
     environment: Environment
     options: tuple[Option, ...]
     unsolved: tuple[Unsolved, ...]
     rejected: tuple[Rejected, ...]
     notices: tuple[Text, ...] = ()
+    changes: tuple[SourceChange, ...] = ()
+    search: SourceSearch | None = None
 
 
 # --- the resolver ----------------------------------------------------------------------------------------------------

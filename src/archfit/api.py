@@ -21,6 +21,7 @@ from archfit.audit import Audit, Policy
 from archfit.audit import audit as audit_subject
 from archfit.binary.kernels import kernels_of, readable
 from archfit.catalog import load_catalog
+from archfit.catalog.changes import load_changes
 from archfit.checks import diagnose
 from archfit.coverage import lacking
 from archfit.errors import FormatError, ObserveError, ProblemError, UsageError
@@ -47,6 +48,7 @@ from archfit.model import (
     Verification,
 )
 from archfit.planner import PlanWish, plan, plan_from_document, priced, questions
+from archfit.planner.changes import source_changes
 from archfit.probe import Wish, observe
 from archfit.probe.choose import Choice, choose_target, expand, is_environment
 from archfit.probe.observe import observe_code, observe_interpreter, parse_driver, parse_gpus
@@ -57,6 +59,7 @@ from archfit.requirements import markers_of
 from archfit.resolver import Ground, ask_all
 from archfit.scan import ScanWish, wheels_in
 from archfit.scan import scan as scan_files
+from archfit.sources import search_source as look_through
 from archfit.transaction import (
     Change,
     Journal,
@@ -110,8 +113,10 @@ __all__ = [
     "prove",
     "rollback",
     "scan",
+    "search_source",
     "spread",
     "upgrade",
+    "with_changes",
 ]
 
 OnRead = Callable[[int, int], None]
@@ -305,6 +310,19 @@ def make_plan(diagnosis: Diagnosis, wish: PlanWish, *, ask: bool = False) -> Pla
     while asked := questions(diagnosis, catalog, wish, answers):
         answers |= ask_all(ground, asked)
     return plan(diagnosis, catalog, wish, answers)
+
+
+def with_changes(plan: Plan) -> Plan:
+    """A plan with what its first option that installs something asks of the user's own source code."""
+    first = next((o for o in plan.options if o.kind in ("upgrade", "nightly")), None)
+    return replace(plan, changes=source_changes(first, plan.environment)) if first else plan
+
+
+def search_source(plan: Plan, root: Path, on_file: OnRead | None = None) -> Plan:
+    """A plan with the places below `root` that its changes touch; raises UsageError where there is no such folder."""
+    wanted = {change.id for change in plan.changes}
+    rows = [row for row in load_changes() if row.id in wanted]
+    return replace(plan, search=look_through(root, rows, on_file))
 
 
 def load_plan(path: Path, environment: Environment) -> Plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -11,9 +12,10 @@ from archfit.cli.answer import answer, page
 from archfit.cli.options import HERE, PLAIN, Choice, Manner, Pretend, Strategy, Target, platform_tag, python_tag
 from archfit.errors import ExitCode
 from archfit.flow import diagnose
+from archfit.model import Plan
 from archfit.report import json_v1, record
 from archfit.report.plan_screen import show_plan
-from archfit.session import error_door
+from archfit.session import Session, error_door
 
 
 def plan(
@@ -26,6 +28,9 @@ def plan(
         str | None, Parameter(help="Pretend a platform: linux-x86_64, linux-aarch64, windows-x86_64.")
     ] = None,
     strategy: Choice = Strategy.NEAREST,
+    source: Annotated[
+        Path | None, Parameter(help="Look through this folder of your source for what the change breaks in it.")
+    ] = None,
     offline: Annotated[bool, Parameter(help="Ask no package index: what the catalog says, without sizes.")] = False,
     manner: Manner = PLAIN,
 ) -> int:
@@ -34,6 +39,7 @@ def plan(
     ```
     archfit plan
     archfit plan .venv --gpu 'RTX 5090' --driver 570.86.16 -o plan.json
+    archfit plan .venv --source src
     ```
     """
     session = manner.session()
@@ -43,6 +49,7 @@ def plan(
         diagnosis = diagnose(session, target, pretend.gpu, pretend.driver)
         with session.counting("asking"):
             found = api.make_plan(diagnosis, wish, ask=not offline)
+        found = _with_source(session, found, source)
         answer(
             session,
             manner,
@@ -53,3 +60,12 @@ def plan(
         )
         unsolved = any(row.text.key in ("no-build", "pinned") for row in found.unsolved)
         return int(ExitCode.PROBLEMS if unsolved else ExitCode.OK)
+
+
+def _with_source(session: Session, plan: Plan, root: Path | None) -> Plan:
+    """What the change asks of source code, and where below `root`."""
+    plan = api.with_changes(plan)
+    if root is None:
+        return plan
+    with session.counting("searching-source") as on_file:
+        return api.search_source(plan, root, on_file)

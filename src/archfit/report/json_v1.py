@@ -31,6 +31,7 @@ from archfit.model import (
 )
 from archfit.report.messages import Messages
 from archfit.report.record import Upgrade
+from archfit.report.source_screen import source_document
 from archfit.report.where_v1 import where_document
 
 Document = dict[str, Any]
@@ -74,6 +75,7 @@ def plan_document(plan: Plan, messages: Messages) -> Document:
         "options": [_option(o, messages) for o in plan.options],
         "unsolved": [messages.text(u.text) + (f" {u.command}" if u.command else "") for u in plan.unsolved],
         "rejected": [{"option": _ENGLISH.text(r.option), "why": messages.text(r.why)} for r in plan.rejected],
+        **source_document(messages, plan),
     }
 
 

@@ -11,6 +11,7 @@ from rich.text import Text as Styled
 from archfit.model import LockedPackage, Option, Plan
 from archfit.report.prose import Prose
 from archfit.report.screen import Screen, size
+from archfit.report.source_screen import show_source
 
 
 def show_plan(screen: Screen, plan: Plan) -> None:
@@ -21,6 +22,7 @@ def show_plan(screen: Screen, plan: Plan) -> None:
         screen.hanging(screen.mark("warn"), screen.messages.text(notice))
     for number, option in enumerate(plan.options, 1):
         _option(screen, number, option, plan)
+    show_source(screen, plan)
     if plan.unsolved:
         screen.section("unsolved")
         screen.left_over(plan.unsolved)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from archfit import api
@@ -66,6 +67,22 @@ def upgrade_document(session: Session, prepared: api.Prepared, receipt: api.Rece
     )
 
 
+def upgrade_page(session: Session, prepared: api.Prepared, receipt: api.Receipt | None) -> str:
+    """Before and after as a page; of an upgrade that was only tried, what would change."""
+    from archfit.report.html import Page, render_page
+
+    made = Page(
+        "upgrade",
+        diagnosis=prepared.before,
+        option=prepared.option,
+        changes=prepared.changes,
+        left_over=prepared.left_over,
+        after=receipt.after if receipt else None,
+        verification=receipt.verification if receipt else None,
+    )
+    return render_page(made, session.messages, datetime.now().astimezone())
+
+
 def perform_upgrade(
     session: Session,
     prepared: api.Prepared,
@@ -102,6 +119,9 @@ def perform_upgrade(
         if (proof := getattr(error, "proof", None)) and not session.as_json:
             show_verification(session.screen, proof, only_failures=True)
         raise
+    if receipt.record:
+        with suppress(OSError):  # the change is live and its record is written; the page is the same to look at
+            receipt.record.with_suffix(".html").write_text(upgrade_page(session, prepared, receipt), "utf-8")
     return receipt
 
 

@@ -24,7 +24,7 @@ from archfit.cli.options import (
     names_of,
 )
 from archfit.errors import ExitCode
-from archfit.flow import announce, diagnose, perform_upgrade, say_done, upgrade_document
+from archfit.flow import announce, diagnose, perform_upgrade, say_done, upgrade_document, upgrade_page
 from archfit.report import json_v1
 from archfit.report.plan_screen import show_commands, show_plan
 from archfit.session import Session, error_door
@@ -89,7 +89,7 @@ def upgrade(
             manner,
             show=lambda: say_done(session, receipt) if receipt else _say_dry(session, prepared),
             document=lambda: upgrade_document(session, prepared, receipt),
-            more={".html": lambda: _page(session, prepared, receipt)},
+            more={".html": lambda: upgrade_page(session, prepared, receipt)},
         )
     return int(ExitCode.OK)
 
@@ -97,17 +97,3 @@ def upgrade(
 def _say_dry(session: Session, prepared: api.Prepared) -> None:
     session.screen.out.print(session.messages.ui("upgrade-dry"), style="bold")
     show_commands(session.screen, prepared.option)
-
-
-def _page(session: Session, prepared: api.Prepared, receipt: api.Receipt | None) -> str:
-    """Before and after; of an upgrade that was only tried, what would change."""
-    return page(
-        session,
-        "upgrade",
-        diagnosis=prepared.before,
-        option=prepared.option,
-        changes=prepared.changes,
-        left_over=prepared.left_over,
-        after=receipt.after if receipt else None,
-        verification=receipt.verification if receipt else None,
-    )

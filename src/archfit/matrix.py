@@ -176,6 +176,14 @@ def answers(matrix: Matrix, among: Matrix, packages: Sequence[str] = ()) -> tupl
     return tuple(answer for name, rows in found.items() for answer in _answers(name, rows, newest.get(name, "")))
 
 
+def newest_builds(matrix: Matrix) -> Matrix:
+    """One build of each package: of its newest release the first in order."""
+    first: dict[str, Row] = {}
+    for row in matrix.rows:
+        first.setdefault(row.package, row)
+    return replace(matrix, rows=tuple(first.values()))
+
+
 def undrivable(columns: Sequence[Column]) -> bool:
     """Can no single driver installation on Linux serve all of these GPUs?"""
     modules = any(c.open_module for c in columns) and any(c.closed_module for c in columns)

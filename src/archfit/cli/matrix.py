@@ -15,7 +15,7 @@ from archfit.arch import CudaVersion
 from archfit.cli.answer import PICTURES, answer, pictures
 from archfit.cli.options import PLAIN, GpuSpecs, Manner, platform_tag, python_version
 from archfit.errors import ExitCode, UsageError
-from archfit.matrix import Filter, Matrix, answers, choose
+from archfit.matrix import Filter, Matrix, answers, choose, newest_builds
 from archfit.model import DriverRelease
 from archfit.report.matrix_screen import heat_of_matrix, render_matrix_markdown, show_matrix, show_summary
 from archfit.report.matrix_v1 import matrix_document
@@ -53,6 +53,7 @@ def matrix(
         _check_names(names, whole)
         chosen = choose(whole, wanted)
         told = answers(chosen, whole, names)
+        drawn = chosen if names else newest_builds(chosen)  # a picture of thousands of builds shows nothing
 
         def show() -> None:
             if names:
@@ -66,7 +67,7 @@ def matrix(
             show=show,
             document=lambda: matrix_document(chosen),
             markdown=lambda: render_matrix_markdown(session.messages, chosen, told),
-            more=pictures(session, lambda: heat_of_matrix(chosen), session.messages.ui("separator").join(names))
+            more=pictures(session, lambda: heat_of_matrix(drawn), session.messages.page("title-matrix"))
             | {".html": lambda: _page(session, wanted, gpu)},
         )
         return int(ExitCode.OK if chosen.rows else ExitCode.PROBLEMS)

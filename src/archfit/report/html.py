@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from archfit import __version__
 from archfit.arch import ComputeCapability, Verdict
 from archfit.catalog import load_catalog
-from archfit.coverage import base_targets_of
+from archfit.coverage import base_targets_of, judge_subject
 from archfit.errors import ArchfitError
 from archfit.model import (
     Diagnosis,
@@ -40,7 +40,7 @@ from archfit.model import (
     Verification,
 )
 from archfit.report.areas import mark_of
-from archfit.report.heatmap import LOOKS, HeatMap, map_environment, map_subject
+from archfit.report.heatmap import LOOKS, HeatMap, Row, map_environment, map_subject
 from archfit.report.messages import Language, Messages
 from archfit.report.screen import size
 
@@ -205,7 +205,17 @@ def _subject(subject: Subject, devices: Sequence[ComputeCapability]) -> _Scanned
         "objects": f"{sum(c.count * len(c.objects) for c in containers):,}",
     }
     title = subject.file if subject.kind == "requirement" else subject.name
-    return _Scanned(subject, title, map_subject(subject, devices), libraries, words)
+    return _Scanned(subject, title, _with_whole(subject, map_subject(subject, devices), devices), libraries, words)
+
+
+def _with_whole(subject: Subject, heat: HeatMap, devices: Sequence[ComputeCapability]) -> HeatMap:
+    """What all of it together can do, above its libraries."""
+    if len(heat.rows) < 2:
+        return heat
+    name = str(subject.distributions[0]) if len(subject.distributions) == 1 else subject.name
+    judged = [judge_subject(subject, device, load_catalog().loading_of) for device in devices]
+    notes = tuple(", ".join(package.decided_by) for package in judged)
+    return replace(heat, rows=(Row(name, tuple(package.verdict for package in judged), notes), *heat.rows))
 
 
 def _heat_of(env: Environment) -> tuple[HeatMap, ...]:

@@ -203,7 +203,7 @@ PARSER = [
     (("doctr",), 'Did you mean "doctor"?'),
     (("--nope",), 'Unknown command "--nope"'),
     (("doctor", "--nope"), "Unknown option: --nope"),
-    (("doctor", "a", "b"), "Unused Tokens: ['b']"),
+    (("doctor", "a", "b"), "too much was given: b"),
     (("doctor", "--gpu"), "requires an argument"),
     (("plan", "--strategy", "bold"), 'Invalid value "bold" for --strategy'),
     (("doctor", "--lang", "fr"), 'Invalid value "fr" for --lang'),
@@ -431,7 +431,7 @@ def test_help_names_every_command_and_exit_code(archfit: Cli) -> None:
 def test_help_of_a_command_has_an_example(archfit: Cli, command: str) -> None:
     code, out, err = archfit(command, "--help")
     assert (code, err) == (0, "")
-    assert f"archfit {command}" in " ".join(out.split()).partition("Parameters")[0]
+    assert f"archfit {command}" in " ".join(out.split())
 
 
 # --- every command that archfit tells is one that it takes -----------------------------------------------------------

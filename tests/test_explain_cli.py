@@ -231,3 +231,10 @@ def test_the_hook_can_be_taken_off() -> None:
     assert sys.excepthook is not before
     excepthook.uninstall()
     assert sys.excepthook is before
+
+
+def test_a_dash_is_the_pipe_on_the_full_command_line_too(tmp_path: Path) -> None:
+    path = tmp_path / "why.json"
+    command = [sys.executable, "-m", "archfit", "explain", "-", "-o", str(path)]
+    done = subprocess.run(command, input=LOG, capture_output=True, text=True, check=False)
+    assert (done.returncode, json.loads(path.read_text("utf-8"))["causes"][0]["id"]) == (4, "arch-missing-torch")

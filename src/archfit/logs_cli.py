@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,9 +21,19 @@ if TYPE_CHECKING:
 
 
 def explain_log(
-    session: Session, log: Path | None, target: str | None, output: Path | None, *, redact: bool | None, verbose: bool
+    session: Session,
+    log: Path | None,
+    target: str | None,
+    output: Path | None,
+    *,
+    redact: bool | None,
+    verbose: bool,
+    bundle: Callable[[Session, Mapping[str, str]], None] | None = None,
 ) -> int:
-    """Read, explain, look at the environment, print; 4 where it is a GPU or environment problem, 3 where nobody can tell."""
+    """Read, explain, look at the environment, print; 4 where it is a GPU or environment problem, 3 where nobody can tell.
+
+    `bundle` writes what is to be shared.
+    """
     found = logs.join_environment(_read(session, log), target)
     shown = logs.redacted(found) if redact else found
     if session.as_json:
@@ -33,6 +43,10 @@ def explain_log(
     if output:
         saved = found if redact is False else logs.redacted(found)
         session.write(output, _documents(session, saved))
+    if bundle:
+        from archfit.report.share import explanation_members
+
+        bundle(session, explanation_members(found, session.messages, log))
     return int(logs.exit_code(found))
 
 

@@ -57,18 +57,28 @@ _COMMON = frozenset({
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "0.0.0.0", "::1", "none", "null"})
 
 
-def redact(text: str) -> str:
-    """`text` without tokens, user names, e-mail addresses, hosts and addresses."""
+Names = tuple[frozenset[str], frozenset[str]]
+"""Names of users and names of hosts."""
+
+
+def names_in(text: str) -> Names:
+    """The names of users and hosts that `text` gives away by where they stand."""
+    hosts = {m[2] for pattern in (_HOST_NAMED, _HOST_NCCL, _HOST_SYSLOG, _PROMPT) for m in pattern.finditer(text)}
+    users = {m[1] for m in _PROMPT.finditer(text)} | {m[2] for m in _HOME.finditer(text)}
+    return frozenset(users), frozenset(hosts)
+
+
+def redact(text: str, known: Names = (frozenset(), frozenset())) -> str:
+    """`text` without tokens, user names, e-mail addresses, hosts and addresses; `known` names are taken out, too."""
     text = _USERINFO.sub("<user>@", text)
     text = _NAMED_SECRET.sub(lambda m: f"{m[1]}<token>", _SECRET.sub("<token>", text))
     text = _WANDB.sub("<token>", _BEARER.sub(lambda m: f"{m[1]} <token>", text))
     text = _EMAIL.sub(_address, text)
-    hosts = {m[2] for pattern in (_HOST_NAMED, _HOST_NCCL, _HOST_SYSLOG, _PROMPT) for m in pattern.finditer(text)}
-    users = {m[1] for m in _PROMPT.finditer(text)} | {m[2] for m in _HOME.finditer(text)}
+    users, hosts = names_in(text)
     text = _HOME.sub(lambda m: f"{m[1]}<user>" if m[2] not in _COMMON else m[0], text)
     text = _PROMPT.sub("<user>@<host>", text)
-    text = _replace(text, {*hosts, *_own_hosts()}, "<host>")
-    text = _replace(text, {*users, *_own_user()}, "<user>")
+    text = _replace(text, {*hosts, *known[1], *_own_hosts()}, "<host>")
+    text = _replace(text, {*users, *known[0], *_own_user()}, "<user>")
     text = _MAC.sub("<mac>", _HOST_INNER.sub("<host>", text))
     return _IPV6.sub(_six, _IPV4.sub(_four, text))
 

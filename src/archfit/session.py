@@ -263,10 +263,22 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _write_log() -> Path:
-    from platformdirs import user_log_path
+def last_failure() -> str:
+    """The log of the last time that archfit itself failed; empty where it never did."""
+    try:
+        return _log_path().read_text("utf-8")
+    except OSError:
+        return ""
 
-    folder = user_log_path("archfit", ensure_exists=True)
-    path = folder / "failure.log"
+
+def _write_log() -> Path:
+    path = _log_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(traceback.format_exc(), "utf-8")
     return path
+
+
+def _log_path() -> Path:
+    from platformdirs import user_log_path
+
+    return user_log_path("archfit") / "failure.log"

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from cyclopts import App, Parameter
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from cyclopts import App, CycloptsError, Parameter
 
 from archfit import __version__
 from archfit.errors import ExitCode
 
-EXIT_CODES = (
-    "Exit codes: 0 nothing is wrong · 1 archfit itself failed · 2 usage · 3 could not observe enough to decide · "
-    "4 problems found · 5 apply failed, everything put back · 6 apply failed, putting back incomplete, copies kept · "
-    "7 verification failed · 130 interrupted"
-)
+if TYPE_CHECKING:
+    from archfit.session import Session
 
 app = App(
     name="archfit",
-    help="Make a PyTorch environment run on the GPU you actually have.\n\nStart with: `archfit doctor`",
-    help_epilogue=EXIT_CODES,
-    help_format="markdown",
+    help_flags=(),  # `run` answers for them, in the reader's language
     version=f"archfit {__version__}",
     default_parameter=Parameter(negative=()),
     result_action="return_value",
 )
 
 # Where each command lives; imported only when it is called.
-_COMMANDS = {
+COMMANDS = {
     "doctor": "doctor:doctor",
     "scan": "scan:scan",
     "audit": "audit:audit",
@@ -40,20 +39,55 @@ _COMMANDS = {
     "run": "logs:run_",
     "fleet": "fleet:fleet",
     "schema": "schema:schema",
+    "completion": "completion:completion",
 }
-for _name, _place in _COMMANDS.items():
+for _name, _place in COMMANDS.items():
     app.command(f"archfit.cli.{_place}", name=_name)
 
 
-def run(arguments: list[str]) -> int:
+def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code."""
-    from rich.console import Console
-
-    if not arguments or arguments[0].startswith("-"):
-        for name in _COMMANDS:
-            _ = app[name]  # the list of commands quotes the first line of each, so it has to be imported
+    words = list(arguments)
+    if words[:1] == ["explain"]:
+        words = ["./-" if word == "-" else word for word in words]  # the same path, and no option to cyclopts
+    if _asks_for_help(words):
+        return _help(words)
     try:
-        code = app(arguments, error_console=Console(stderr=True), exit_on_error=True)
+        code = app(words, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        from archfit.cli.usage import usage_error
+
+        failure = usage_error(error, words, COMMANDS)
+        _session(words).screen.error(failure)
+        return int(failure.exit_code)
     except SystemExit as end:
         code = end.code
     return int(code) if isinstance(code, int) else int(ExitCode.OK)
+
+
+def _asks_for_help(words: Sequence[str]) -> bool:
+    own = words[: words.index("--")] if "--" in words else words
+    return not words or words[0] == "help" or "--help" in own or "-h" in own
+
+
+def _help(words: Sequence[str]) -> int:
+    """The manual of the command that is named, or of all."""
+    from archfit.cli.manuals import show_help
+
+    named = next((word for word in words if word in COMMANDS), None)
+    session = _session(words)
+    try:
+        show_help(app, session.screen, COMMANDS, named)
+        session.flush()
+    except BrokenPipeError:
+        session.let_go()
+    return int(ExitCode.OK)
+
+
+def _session(words: Sequence[str]) -> Session:
+    """The session of a command line that is not parsed, or cannot be: its language and its colours."""
+    from archfit.session import Session
+
+    following = dict(pairwise(words))
+    joined = next((word.removeprefix("--lang=") for word in words if word.startswith("--lang=")), None)
+    return Session(joined or following.get("--lang"), color="--no-color" not in words, as_json=False)

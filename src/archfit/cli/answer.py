@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from archfit.cli.options import Manner
@@ -13,6 +14,8 @@ from archfit.errors import ExitCode, UsageError
 from archfit.model import Status
 from archfit.report import json_v1
 from archfit.report.heatmap import HeatMap
+from archfit.report.screen import size
+from archfit.report.share import Members, render_bundle
 from archfit.session import Session
 
 CODE_OF = {Status.OK: ExitCode.OK, Status.PROBLEMS: ExitCode.PROBLEMS, Status.UNDECIDED: ExitCode.UNDECIDED}
@@ -40,6 +43,15 @@ def answer(
         renderers: dict[str, Callable[[], str | bytes]] = {".json": lambda: json_v1.dump(document())}
         renderers |= {".md": markdown} if markdown else {}
         session.write(manner.output, renderers | dict(more or {}))
+
+
+def share(session: Session, members: Members) -> None:
+    """Write a bundle into this folder, and say what is in it."""
+    path = Path(f"archfit-{datetime.now().astimezone():%Y%m%d-%H%M%S}.zip")
+    session.write(path, {".zip": lambda: render_bundle(members)})
+    for name, text in members.items():
+        session.talk.print(f"  {name}  {size(len(text.encode()))}", markup=False)
+    session.talk.print(session.messages.ui("share-look"), markup=False)
 
 
 PICTURES = (".svg", ".png")

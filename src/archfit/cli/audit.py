@@ -20,30 +20,19 @@ from archfit.session import error_door
 
 
 def audit(
-    *subjects: Annotated[str, Parameter(help="Wheels, libraries, folders, or requirements such as torch==2.8.0.")],
-    require: Annotated[
-        tuple[str, ...], Parameter(help="GPUs that must have code: 7.5,8.0,9.0,12.0. Repeatable.", negative=())
-    ] = (),
-    allow_jit: Annotated[bool, Parameter(help="PTX that the driver compiles at the first start is enough.")] = False,
-    max_size: Annotated[str | None, Parameter(help="Largest size of a file: 900MB.")] = None,
+    *subjects: Annotated[str, Parameter(help="option.subjects-audit")],
+    require: Annotated[tuple[str, ...], Parameter(help="option.require", negative=())] = (),
+    allow_jit: Annotated[bool, Parameter(help="option.allow-jit")] = False,
+    max_size: Annotated[str | None, Parameter(help="option.max-size")] = None,
     config: Annotated[
         Path | None,
-        Parameter(help="A pyproject.toml with [tool.archfit.audit]. Default: the one in this folder, if there is one."),
+        Parameter(help="option.config"),
     ] = None,
-    python: Annotated[str | None, Parameter("--python", help="The Python that the wheel is for: 3.11.")] = None,
-    platform: Annotated[
-        str | None, Parameter(help="The platform that the wheel is for: linux-x86_64, linux-aarch64, windows-x86_64.")
-    ] = None,
+    python: Annotated[str | None, Parameter("--python", help="option.python-wheel")] = None,
+    platform: Annotated[str | None, Parameter(help="option.platform-wheel")] = None,
     manner: Manner = PLAIN,
 ) -> int:
-    """Fail a release whose wheels lack code for a required GPU.
-
-    ```
-    archfit audit dist/*.whl --require 7.5,8.0,9.0,12.0
-    archfit audit dist/*.whl -o audit.sarif
-    archfit audit mypackage==1.2 --require 12.0 --allow-jit
-    ```
-    """
+    """Fail a release whose wheels lack code for a required GPU."""
     session = manner.session()
     with error_door(session):
         manner.check_output(".json", ".sarif")

@@ -14,21 +14,14 @@ from archfit.session import error_door
 
 def demo(
     *,
-    gpu: Annotated[str, Parameter(help="The GPU to pretend.")] = "RTX 5090",
-    driver: Annotated[str, Parameter(help="The driver to pretend.")] = "580.65.06",
-    python: Annotated[str | None, Parameter("--python", help="The Python of the scratch environment: 3.11.")] = None,
-    keep: Annotated[Path | None, Parameter(help="Keep the environment and the record in this folder.")] = None,
-    lang: Annotated[Lang | None, Parameter(help="Language of the output; default from the locale.")] = None,
-    no_color: Annotated[bool, Parameter(help="No colour.")] = False,
+    gpu: Annotated[str, Parameter(help="option.gpu-demo")] = "RTX 5090",
+    driver: Annotated[str, Parameter(help="option.driver-demo")] = "580.65.06",
+    python: Annotated[str | None, Parameter("--python", help="option.python-demo")] = None,
+    keep: Annotated[Path | None, Parameter(help="option.keep")] = None,
+    lang: Annotated[Lang | None, Parameter(help="option.lang")] = None,
+    no_color: Annotated[bool, Parameter(help="option.no-color")] = False,
 ) -> int:
-    """Show the whole story on a scratch environment that really is broken: doctor, plan, upgrade, verify, history.
-
-    ```
-    archfit demo
-    archfit demo --keep /tmp/demo
-    archfit demo --lang zh
-    ```
-    """
+    """Show the whole story on a scratch environment that really is broken: doctor, plan, upgrade, verify, history."""
     from archfit.demo import run_demo
 
     session = Manner(lang, no_color=no_color).session()

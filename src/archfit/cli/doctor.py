@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from cyclopts import Parameter
+
 from archfit import api
 from archfit.cli.answer import CODE_OF, PICTURES, answer, page, pictures
+from archfit.cli.answer import share as bundle
 from archfit.cli.options import HERE, PLAIN, Manner, Pretend, Target
 from archfit.flow import diagnose, remedy_of, ways_out
 from archfit.report import json_v1, record
 from archfit.report.doctor_screen import show_diagnosis
 from archfit.report.heatmap import map_environment
-from archfit.session import error_door
+from archfit.report.share import diagnosis_members
+from archfit.session import error_door, last_failure
 
 
-def doctor(target: Target = None, /, *, pretend: Pretend = HERE, manner: Manner = PLAIN) -> int:
-    """Say why this environment does or does not run on the GPU, from the bytes of its libraries.
-
-    ```
-    archfit doctor
-    archfit doctor .venv --gpu 'RTX 5090'
-    archfit doctor .venv --json
-    ```
-    """
+def doctor(
+    target: Target = None,
+    /,
+    *,
+    share: Annotated[bool, Parameter(help="option.share")] = False,
+    pretend: Pretend = HERE,
+    manner: Manner = PLAIN,
+) -> int:
+    """Say why this environment does or does not run on the GPU, from the bytes of its libraries."""
     session = manner.session()
     with error_door(session):
         manner.check_output(".json", ".md", ".html", *PICTURES)
@@ -38,4 +44,6 @@ def doctor(target: Target = None, /, *, pretend: Pretend = HERE, manner: Manner 
             )
             | {".html": lambda: page(session, "doctor", diagnosis=diagnosis, plan=ways_out(diagnosis))},
         )
+        if share:
+            bundle(session, diagnosis_members(diagnosis, session.messages, last_failure()))
         return int(CODE_OF[diagnosis.status])

@@ -38,15 +38,7 @@ def merge(
     image: Image = False,
     manner: Manner = PLAIN,
 ) -> int:
-    """Put the reports of many machines together: what breaks where, what differs, and one plan for all.
-
-    ```
-    srun --output=reports/%N.json archfit doctor --json
-    archfit fleet merge reports -o fleet.json
-    kubectl logs -l app=archfit --tail=-1 | archfit fleet merge -
-    archfit fleet merge reports --image
-    ```
-    """
+    """Put the reports of many machines together: what breaks where, what differs, and one plan for all."""
     session = manner.session()
     with error_door(session):
         manner.check_output(*_SUFFIXES)
@@ -65,12 +57,7 @@ def diff(
     *,
     manner: Manner = PLAIN,
 ) -> int:
-    """Compare two runs: nodes that came and went, problems that began and ended, what else changed.
-
-    ```
-    archfit fleet diff monday.json friday.json
-    ```
-    """
+    """Compare two runs: nodes that came and went, problems that began and ended, what else changed."""
     session = manner.session()
     with error_door(session):
         manner.check_output(*_SUFFIXES)

@@ -19,20 +19,13 @@ from archfit.session import Session, error_door
 
 def rollback(
     target: Target = None,
-    state: Annotated[int | None, Parameter(help="A state of `archfit history`; default: the one before.")] = None,
+    state: Annotated[int | None, Parameter(help="option.state")] = None,
     /,
     *,
     force: Force = False,
     manner: Manner = PLAIN,
 ) -> int:
-    """Bring an earlier state of the environment back, in an instant; the present one is kept and can come back too.
-
-    ```
-    archfit rollback
-    archfit rollback .venv
-    archfit rollback .venv 1
-    ```
-    """
+    """Bring an earlier state of the environment back, in an instant; the present one is kept and can come back too."""
     session = manner.session()
     with error_door(session):
         manner.check_output(".json")
@@ -50,12 +43,7 @@ def rollback(
 
 
 def history(target: Target = None, /, *, manner: Manner = PLAIN) -> int:
-    """Show the states of an environment: what was changed when and why, how it was verified, what is kept of the old ones.
-
-    ```
-    archfit history .venv
-    ```
-    """
+    """Show the states of an environment: what was changed when and why, how it was verified, what is kept of the old ones."""
     session = manner.session()
     with error_door(session):
         manner.check_output(".json")
@@ -74,17 +62,11 @@ def clean(
     target: Target = None,
     /,
     *,
-    keep: Annotated[int, Parameter(help="Keep this many of the old states, the newest.")] = 0,
+    keep: Annotated[int, Parameter(help="option.keep-states")] = 0,
     yes: Yes = False,
     manner: Manner = PLAIN,
 ) -> int:
-    """Free the disk of old states, after asking; the environment itself and its records stay.
-
-    ```
-    archfit clean .venv
-    archfit clean .venv --keep 1 --yes
-    ```
-    """
+    """Free the disk of old states, after asking; the environment itself and its records stay."""
     session = manner.session()
     with error_door(session):
         manner.check_output(".json")

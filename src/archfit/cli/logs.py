@@ -12,51 +12,34 @@ from archfit.session import error_door
 
 
 def explain(
-    log: Annotated[
-        Path | None, Parameter(help="A log; - or nothing: what comes in through the pipe or is pasted.")
-    ] = None,
+    log: Annotated[Path | None, Parameter(help="option.log")] = None,
     target: Target = None,
     /,
     *,
-    redact: Annotated[
-        bool | None, Parameter(negative="--no-redact", help="Take out tokens, users, hosts. Default: only in files.")
-    ] = None,
+    redact: Annotated[bool | None, Parameter(negative="--no-redact", help="option.redact")] = None,
+    share: Annotated[bool, Parameter(help="option.share")] = False,
     manner: Manner = PLAIN,
 ) -> int:
-    """Say what a pasted log means: cause, evidence, culprit and fix; root first, consequences after.
-
-    ```
-    archfit explain train.log
-    python train.py 2>&1 | archfit explain -
-    archfit explain train.log .venv
-    ```
-    """
+    """Say what a pasted log means: cause, evidence, culprit and fix; root first, consequences after."""
+    from archfit.cli.answer import share as bundle
     from archfit.logs_cli import explain_log
 
     session = manner.session()
     with error_door(session):
         manner.check_output(".json", ".md", ".html")
-        return explain_log(session, log, target, manner.output, redact=redact, verbose=manner.verbose)
+        return explain_log(
+            session, log, target, manner.output, redact=redact, verbose=manner.verbose, bundle=bundle if share else None
+        )
 
 
 def run_(
-    *command: Annotated[str, Parameter(help="The command and its arguments, after --.", allow_leading_hyphen=True)],
-    report: Annotated[Path | None, Parameter(help="Save the explanation to this file: .md or .json.")] = None,
-    redact: Annotated[
-        bool | None, Parameter(negative="--no-redact", help="Take out tokens, users, hosts. Default: only in files.")
-    ] = None,
-    lang: Annotated[Lang | None, Parameter(help="Language of the output; default from the locale.")] = None,
-    no_color: Annotated[bool, Parameter(help="No colour.")] = False,
+    *command: Annotated[str, Parameter(help="option.command", allow_leading_hyphen=True)],
+    report: Annotated[Path | None, Parameter(help="option.report")] = None,
+    redact: Annotated[bool | None, Parameter(negative="--no-redact", help="option.redact")] = None,
+    lang: Annotated[Lang | None, Parameter(help="option.lang")] = None,
+    no_color: Annotated[bool, Parameter(help="option.no-color")] = False,
 ) -> int:
-    """Run a command with the terminal untouched; if it dies of a GPU or environment problem, explain it.
-
-    Passes on the command's own exit code.
-
-    ```
-    archfit run -- python train.py
-    archfit run --report why.md -- torchrun --nproc-per-node 8 train.py
-    ```
-    """
+    """Run a command with the terminal untouched; if it dies of a GPU or environment problem, explain it."""
     from archfit.logs_cli import run_and_explain
 
     session = Manner(lang, no_color=no_color).session()

@@ -23,26 +23,16 @@ from archfit.session import Session, error_door
 
 
 def matrix(
-    *packages: Annotated[str, Parameter(help="Packages such as torch or vllm. Default: all that are known.")],
+    *packages: Annotated[str, Parameter(help="option.packages")],
     gpu: GpuSpecs = (),
-    driver: Annotated[str | None, Parameter(help="Only what runs with this driver: 570.86.16.")] = None,
-    cuda: Annotated[str | None, Parameter(help="Only builds for this CUDA: 12.8.")] = None,
-    python: Annotated[str | None, Parameter("--python", help="Only builds for this Python: 3.11.")] = None,
-    platform: Annotated[
-        str | None, Parameter(help="Only this platform: linux-x86_64, linux-aarch64, windows-x86_64.")
-    ] = None,
-    every: Annotated[bool, Parameter("--all", help="Also the builds that do not run on these GPUs.")] = False,
+    driver: Annotated[str | None, Parameter(help="option.driver-matrix")] = None,
+    cuda: Annotated[str | None, Parameter(help="option.cuda-matrix")] = None,
+    python: Annotated[str | None, Parameter("--python", help="option.python-matrix")] = None,
+    platform: Annotated[str | None, Parameter(help="option.platform-matrix")] = None,
+    every: Annotated[bool, Parameter("--all", help="option.all-builds")] = False,
     manner: Manner = PLAIN,
 ) -> int:
-    """Say which release of which package runs on which GPU, from the catalog: a table, a page, a picture.
-
-    ```
-    archfit matrix torch --gpu 'RTX 5090'
-    archfit matrix torch vllm --gpu 'RTX 5090' --driver 570.86.16 --python 3.11
-    archfit matrix --gpu V100
-    archfit matrix -o matrix.html
-    ```
-    """
+    """Say which release of which package runs on which GPU, from the catalog: a table, a page, a picture."""
     session = manner.session()
     with error_door(session):
         manner.check_output(".json", ".md", ".html", *PICTURES)

@@ -39,27 +39,18 @@ class Strategy(StrEnum):
 
 Target = Annotated[
     str | None,
-    Parameter(
-        help="A Python interpreter, a virtual environment or a conda prefix. Default: the active environment, else the "
-        "python on PATH."
-    ),
+    Parameter(help="option.target"),
 ]
-Choice = Annotated[Strategy, Parameter(help="nearest: fewest changes; latest: the newest that fits.")]
+Choice = Annotated[Strategy, Parameter(help="option.strategy")]
 Level = Annotated[
     str | None,
-    Parameter(
-        help="How far to go, each with all before it: static (bytes), import (each package in its own child), kernels "
-        "(operations, their results and speed), train (some steps of a bird's-eye-view model). Default: kernels where a GPU "
-        "is really here, else import."
-    ),
+    Parameter(help="option.level"),
 ]
 
 
-GpuSpecs = Annotated[
-    tuple[str, ...], Parameter("--gpu", help='Only these GPUs: "RTX 5090", sm_120, 12.0. Repeatable. Default: all.')
-]
-Yes = Annotated[bool, Parameter(["--yes", "-y"], help="Do not ask.")]
-Force = Annotated[bool, Parameter(help="Go on though processes run from the environment.")]
+GpuSpecs = Annotated[tuple[str, ...], Parameter("--gpu", help="option.gpu-only")]
+Yes = Annotated[bool, Parameter(["--yes", "-y"], help="option.yes")]
+Force = Annotated[bool, Parameter(help="option.force")]
 
 
 @Parameter(name="*")
@@ -67,10 +58,8 @@ Force = Annotated[bool, Parameter(help="Go on though processes run from the envi
 class Pretend:
     """A machine that is not here."""
 
-    gpu: Annotated[
-        tuple[str, ...], Parameter("--gpu", help='Pretend a GPU: "RTX 5090", sm_120, 12.0, sm_120:2. Repeatable.')
-    ] = ()
-    driver: Annotated[str | None, Parameter(help="Pretend a driver: 570.86.16.")] = None
+    gpu: Annotated[tuple[str, ...], Parameter("--gpu", help="option.gpu-pretended")] = ()
+    driver: Annotated[str | None, Parameter(help="option.driver")] = None
 
 
 @Parameter(name="*")
@@ -78,18 +67,17 @@ class Pretend:
 class Manner:
     """How to answer."""
 
-    lang: Annotated[Lang | None, Parameter(help="Language of the output; default from the locale.")] = None
-    as_json: Annotated[bool, Parameter("--json", help="Print one JSON document to stdout.")] = False
+    lang: Annotated[Lang | None, Parameter(help="option.lang")] = None
+    as_json: Annotated[bool, Parameter("--json", help="option.json")] = False
     output: Annotated[
         Path | None,
         Parameter(
             ["--output", "-o"],
-            help="Also write to this file; its suffix says how: .html for a page, .json, .md for doctor and plan, "
-            ".sarif for audit.",
+            help="option.output",
         ),
     ] = None
-    verbose: Annotated[bool, Parameter(["--verbose", "-v"], help="More detail.")] = False
-    no_color: Annotated[bool, Parameter(help="No colour.")] = False
+    verbose: Annotated[bool, Parameter(["--verbose", "-v"], help="option.verbose")] = False
+    no_color: Annotated[bool, Parameter(help="option.no-color")] = False
 
     def check_output(self, *suffixes: str) -> None:
         """Refuse a file that could not be written in the end, before the work is done."""

@@ -23,25 +23,16 @@ def plan(
     /,
     *,
     pretend: Pretend = HERE,
-    python: Annotated[str | None, Parameter("--python", help="Pretend a Python: 3.11.")] = None,
-    platform: Annotated[
-        str | None, Parameter(help="Pretend a platform: linux-x86_64, linux-aarch64, windows-x86_64.")
-    ] = None,
+    python: Annotated[str | None, Parameter("--python", help="option.python-pretended")] = None,
+    platform: Annotated[str | None, Parameter(help="option.platform-pretended")] = None,
     strategy: Choice = Strategy.NEAREST,
     source: Annotated[
-        Path | None, Parameter(help="Look through this folder of your source for what the change breaks in it.")
+        Path | None, Parameter(help="option.source")
     ] = None,
-    offline: Annotated[bool, Parameter(help="Ask no package index: what the catalog says, without sizes.")] = False,
+    offline: Annotated[bool, Parameter(help="option.offline")] = False,
     manner: Manner = PLAIN,
 ) -> int:
-    """List every way out, best first, with cost, risk and commands; and what does not help, with the reason.
-
-    ```
-    archfit plan
-    archfit plan .venv --gpu 'RTX 5090' --driver 570.86.16 -o plan.json
-    archfit plan .venv --source src
-    ```
-    """
+    """List every way out, best first, with cost, risk and commands; and what does not help, with the reason."""
     session = manner.session()
     with error_door(session):
         manner.check_output(".json", ".md", ".html")

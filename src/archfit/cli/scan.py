@@ -20,29 +20,16 @@ from archfit.session import error_door
 def scan(
     *subjects: Annotated[
         str,
-        Parameter(
-            help="A library, cubin, PTX, archive, wheel, folder or environment; or a requirement such as torch==2.8.0, "
-            "read from the package index without installing it."
-        ),
+        Parameter(help="option.subjects-scan"),
     ],
     gpu: GpuSpecs = (),
-    python: Annotated[str | None, Parameter("--python", help="The Python that the wheel is for: 3.11.")] = None,
-    platform: Annotated[
-        str | None, Parameter(help="The platform that the wheel is for: linux-x86_64, linux-aarch64, windows-x86_64.")
-    ] = None,
-    deep: Annotated[bool, Parameter(help="Search every section of well-known libraries, too.")] = False,
-    no_cache: Annotated[bool, Parameter(help="Read wheels anew that were scanned before.")] = False,
+    python: Annotated[str | None, Parameter("--python", help="option.python-wheel")] = None,
+    platform: Annotated[str | None, Parameter(help="option.platform-wheel")] = None,
+    deep: Annotated[bool, Parameter(help="option.deep")] = False,
+    no_cache: Annotated[bool, Parameter(help="option.no-cache")] = False,
     manner: Manner = PLAIN,
 ) -> int:
-    """Show what GPU code is inside, and what of it runs on which GPU.
-
-    ```
-    archfit scan libmine.so
-    archfit scan dist/*.whl --gpu 'RTX 5090' -v
-    archfit scan torch==2.8.0 --platform windows-x86_64 --python 3.12
-    archfit scan .venv --json
-    ```
-    """
+    """Show what GPU code is inside, and what of it runs on which GPU."""
     session = manner.session()
     with error_door(session):
         manner.check_output(".json", ".html", *PICTURES)

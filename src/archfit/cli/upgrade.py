@@ -35,30 +35,20 @@ def upgrade(
     /,
     *,
     pretend: Pretend = HERE,
-    plan: Annotated[Path | None, Parameter("--plan", help="Apply the best option of this plan or bundle.")] = None,
+    plan: Annotated[Path | None, Parameter("--plan", help="option.plan-file")] = None,
     strategy: Choice = Strategy.NEAREST,
     level: Level = None,
-    allow_broken: Annotated[
-        tuple[str, ...], Parameter(help="Go on though this package no longer loads afterwards. Repeatable.")
-    ] = (),
+    allow_broken: Annotated[tuple[str, ...], Parameter(help="option.allow-broken")] = (),
     rebuild: Annotated[
         bool,
-        Parameter(help="Compile extensions that the new torch or the GPU need compiled; else they are left for later."),
+        Parameter(help="option.rebuild"),
     ] = True,
-    dry_run: Annotated[bool, Parameter(help="Change nothing; print the same as pip and uv commands.")] = False,
+    dry_run: Annotated[bool, Parameter(help="option.dry-run")] = False,
     yes: Yes = False,
     force: Force = False,
     manner: Manner = PLAIN,
 ) -> int:
-    """Move the environment to a build that works: cloned, verified, then exchanged in one step; the old one is kept.
-
-    ```
-    archfit upgrade --dry-run
-    archfit upgrade .venv --yes
-    archfit upgrade --plan plan.json
-    archfit upgrade --plan bundle/
-    ```
-    """
+    """Move the environment to a build that works: cloned, verified, then exchanged in one step; the old one is kept."""
     session = manner.session()
     with error_door(session):
         manner.check_output(".json", ".html")

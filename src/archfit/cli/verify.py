@@ -24,22 +24,13 @@ def verify(
     level: Level = None,
     device: Annotated[
         Device,
-        Parameter(help="cpu runs the kernel probes on the CPU: that checks the probes, and proves nothing of a GPU."),
+        Parameter(help="option.device"),
     ] = Device.CUDA,
-    only: Annotated[tuple[str, ...], Parameter(help="Run these probes only: 'kernel:matmul-*'. Repeatable.")] = (),
+    only: Annotated[tuple[str, ...], Parameter(help="option.only")] = (),
     pretend: Pretend = HERE,
     manner: Manner = PLAIN,
 ) -> int:
-    """Prove that the environment can compute: what is proven, what failed, what could not be judged.
-
-    ```
-    archfit verify
-    archfit verify .venv --level kernels,train
-    archfit verify .venv --level static --gpu 'RTX 5090'
-    archfit verify .venv --only 'extension:*' --only kernel:ptx-jit
-    archfit verify .venv --level kernels --device cpu
-    ```
-    """
+    """Prove that the environment can compute: what is proven, what failed, what could not be judged."""
     session = manner.session()
     with error_door(session):
         manner.check_output(".json", ".html")

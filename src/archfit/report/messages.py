@@ -23,8 +23,11 @@ def language_of(environ: Mapping[str, str]) -> Language:
     return "en"
 
 
-_COMMANDS = "doctor|scan|audit|plan|upgrade|rollback|history|clean|verify|demo|explain|run|matrix|fleet|schema"
-_COMMAND = re.compile(rf"\barchfit (?=(?:{_COMMANDS})\b)")
+_COMMANDS = (
+    "doctor|explain|run|scan|matrix|fleet|plan|upgrade|rollback|history|clean|verify|audit|demo|schema|completion|"
+    "COMMAND"
+)
+_COMMAND = re.compile(rf"\barchfit (?=(?:{_COMMANDS})\b|--help\b)")
 
 
 class Messages:
@@ -78,6 +81,26 @@ class Messages:
     def check(self, name: str) -> str:
         """What a check is called."""
         return str(self._table["check"][name])
+
+    def help(self, key: str) -> str:
+        """A word of the help itself."""
+        return str(self._table["help"][key])
+
+    def command(self, name: str, part: str) -> str:
+        """Of a command its summary, text or examples; empty where there is none."""
+        return str(self._table["command"].get(name, {}).get(part, ""))
+
+    def option(self, key: str) -> str:
+        """What an argument or option is for."""
+        return str(self._table["option"][key])
+
+    def exit_codes(self) -> dict[str, str]:
+        """What each exit code means."""
+        return dict(self._table["exit-code"])
+
+    def variables(self) -> dict[str, str]:
+        """What the variables of the environment mean that archfit reads."""
+        return dict(self._table["variable"])
 
     def area(self, name: str) -> str:
         """What an area of checks is called."""

@@ -18,11 +18,12 @@ from test_goldens import LANGUAGES, drawn
 from archfit import __version__
 from archfit.cli import COMMANDS, app, run
 from archfit.cli.completion import Shell, completion_script
-from archfit.cli.manuals import general_options, grouped, manual_of, show_help
+from archfit.cli.manuals import command_paths, general_options, manual_of, show_help
 from archfit.report.manual import Example, parse_examples, render_man, render_manual
 from archfit.report.messages import Language, Messages
 
 Golden = Callable[[str, str], None]
+PATHS = tuple(command_paths(app, COMMANDS))
 ROOT = Path(__file__).parents[2]
 CLI = ROOT / "src/archfit/cli"
 MAN = {"en": ROOT / "man/archfit.1", "zh": ROOT / "man/zh_CN/archfit.1"}
@@ -30,7 +31,7 @@ MAN = {"en": ROOT / "man/archfit.1", "zh": ROOT / "man/zh_CN/archfit.1"}
 
 def man_page(language: Language) -> str:
     messages = Messages(language)
-    manuals = [manual_of(app, name, messages) for _, names in grouped(list(COMMANDS)) for name in names]
+    manuals = [manual_of(app, path, messages) for path in PATHS]
     return render_man(messages, __version__, manuals, general_options(messages))
 
 
@@ -56,8 +57,8 @@ def test_every_parameter_carries_a_key_and_every_key_is_used() -> None:
 
 
 def test_every_command_has_its_words() -> None:
-    assert set(Messages("en")._table["command"]) == set(COMMANDS)
-    assert [name for name in COMMANDS if not Messages("en").command(name, "examples")] == []
+    assert set(Messages("en")._table["command"]) == {path.replace(" ", "-") for path in PATHS}
+    assert [path for path in PATHS if not manual_of(app, path, Messages("en")).examples] == []
 
 
 def test_every_exit_code_is_explained() -> None:
@@ -66,7 +67,7 @@ def test_every_exit_code_is_explained() -> None:
     assert [int(code) for code in Messages("en").exit_codes()] == [int(code) for code in ExitCode]
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", PATHS)
 def test_examples_are_the_same_commands_in_both_languages(name: str) -> None:
     english, chinese = (manual_of(app, name, Messages(language)).examples for language in LANGUAGES)
     assert [e.command for e in english] == [e.command for e in chinese]
@@ -74,7 +75,7 @@ def test_examples_are_the_same_commands_in_both_languages(name: str) -> None:
 
 
 def test_examples_are_command_lines_that_archfit_takes() -> None:
-    every = [e for name in COMMANDS for e in manual_of(app, name, Messages("en")).examples]
+    every = [e for path in PATHS for e in manual_of(app, path, Messages("en")).examples]
     every += parse_examples(Messages("en").help("story"))
     for example in every:
         words = shlex.split(example.command.rpartition("archfit ")[2].rstrip(")"))
@@ -96,7 +97,7 @@ def test_help(golden: Golden, language: Language) -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("width", [60, 80, 200])
-@pytest.mark.parametrize("name", [None, *COMMANDS])
+@pytest.mark.parametrize("name", [None, *PATHS])
 def test_help_fits_the_screen(name: str | None, width: int, language: Language) -> None:
     lines = drawn(lambda s: show_help(app, s, COMMANDS, name), language, width).splitlines()
     assert [line for line in lines if cell_len(line) > width and not line.startswith("  $ ")] == []
@@ -235,3 +236,17 @@ def test_a_shell_that_is_not_known_is_refused(
     monkeypatch.setenv("SHELL", "/bin/tcsh")
     assert run(["completion"]) == 2
     assert "bash, zsh, fish" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "start"),
+    [
+        (["fleet"], "Usage: archfit fleet COMMAND"),
+        (["fleet", "--help"], "Usage: archfit fleet COMMAND"),
+        (["fleet", "merge", "--help"], "Usage: archfit fleet merge"),
+        (["help", "fleet", "diff"], "Usage: archfit fleet diff"),
+    ],
+)
+def test_help_of_commands_below_another(words: list[str], start: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(words) == 0
+    assert capsys.readouterr().out.startswith(start)

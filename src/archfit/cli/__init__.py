@@ -50,7 +50,7 @@ def run(arguments: Sequence[str]) -> int:
     words = list(arguments)
     if words[:1] == ["explain"]:
         words = ["./-" if word == "-" else word for word in words]  # the same path, and no option to cyclopts
-    if _asks_for_help(words):
+    if _asks_for_help(words) or _names_a_group(words):
         return _help(words)
     try:
         code = app(words, exit_on_error=False, print_error=False)
@@ -70,11 +70,19 @@ def _asks_for_help(words: Sequence[str]) -> bool:
     return not words or words[0] == "help" or "--help" in own or "-h" in own
 
 
+def _names_a_group(words: Sequence[str]) -> bool:
+    """``archfit fleet`` with nothing behind it but options."""
+    if words[0] not in COMMANDS or any(not word.startswith("-") for word in words[1:2]):
+        return False
+    return app[words[0]].default_command is None
+
+
 def _help(words: Sequence[str]) -> int:
     """The manual of the command that is named, or of all."""
     from archfit.cli.manuals import show_help
 
-    named = next((word for word in words if word in COMMANDS), None)
+    paths = [f"{name} {below}" for name, below in pairwise(words) if name in COMMANDS and _is_below(name, below)]
+    named = next(iter(paths), next((word for word in words if word in COMMANDS), None))
     session = _session(words)
     try:
         show_help(app, session.screen, COMMANDS, named)
@@ -82,6 +90,11 @@ def _help(words: Sequence[str]) -> int:
     except BrokenPipeError:
         session.let_go()
     return int(ExitCode.OK)
+
+
+def _is_below(name: str, word: str) -> bool:
+    command = app[name]
+    return command.default_command is None and not word.startswith("-") and word in command
 
 
 def _session(words: Sequence[str]) -> Session:

@@ -53,12 +53,16 @@ def completion(
 def completion_script(shell: Shell, messages: Messages) -> str:
     """The script of a shell, made by cyclopts from the command line itself, with what options are for in one language."""
     from archfit.cli import COMMANDS, app
+    from archfit.cli.manuals import command_paths
 
-    for name in COMMANDS:
-        app[name].help = f"command.{name}"
+    for path in command_paths(app, COMMANDS):
+        command = app
+        for word in path.split():
+            command = command[word]
+        command.help = f"command.{path.replace(' ', '-')}"
     script = app.generate_completion(shell=shell.value)
     described = re.sub(r"option\.([a-z-]+)", lambda m: _harmless(messages.option(m[1])), script)
-    return re.sub(r"command\.([a-z]+)", lambda m: _harmless(messages.command(m[1], "summary")), described)
+    return re.sub(r"command\.([a-z-]+)", lambda m: _harmless(messages.command(m[1], "summary")), described)
 
 
 def _harmless(sentence: str) -> str:

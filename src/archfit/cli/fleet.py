@@ -21,7 +21,7 @@ from archfit.session import Session, error_door
 
 fleet = App(name="fleet", help="Many machines: one picture, one plan.", result_action="return_value")
 
-Image = Annotated[bool, Parameter(help="Also say what to put into one container image for all of them.")]
+Image = Annotated[bool, Parameter(help="option.fleet-image")]
 _SUFFIXES = (".json", ".md")
 
 
@@ -30,8 +30,7 @@ def merge(
     *reports: Annotated[
         str,
         Parameter(
-            help="Reports of `archfit doctor --json` and `archfit verify --json`: files, folders, or - for a pipe; also the "
-            "JSON of an earlier `archfit fleet`.",
+            help="option.fleet-reports",
             allow_leading_hyphen=True,  # a hyphen alone is the pipe
         ),
     ],
@@ -51,8 +50,8 @@ def merge(
 
 @fleet.command
 def diff(
-    old: Annotated[str, Parameter(help="The JSON of an earlier `archfit fleet`, or a folder of reports.")],
-    new: Annotated[str, Parameter(help="The same of a later one.")],
+    old: Annotated[str, Parameter(help="option.fleet-old")],
+    new: Annotated[str, Parameter(help="option.fleet-new")],
     /,
     *,
     manner: Manner = PLAIN,

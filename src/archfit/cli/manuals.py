@@ -36,18 +36,34 @@ def show_help(app: App, screen: Screen, names: Iterable[str], named: str | None)
     show_overview(screen, groups, general_options(messages))
 
 
-def manual_of(app: App, name: str, messages: Messages) -> Manual:
-    """The manual of one command; imports its module."""
-    command = app[name]
+def command_paths(app: App, names: Iterable[str]) -> Iterator[str]:
+    """Every command that can be run, in the order of the manual; of one that has others below it those: ``fleet merge``."""
+    for _, some in grouped(list(names)):
+        for name in some:
+            yield name
+            yield from (f"{name} {below}" for below in _below(app[name]))
+
+
+def manual_of(app: App, path: str, messages: Messages) -> Manual:
+    """The manual of one command, ``doctor`` or ``fleet merge``; imports its module."""
+    command, key = app, path.replace(" ", "-")
+    for word in path.split():
+        command = command[word]
+    summary = messages.command(key, "summary") or (command.help or "").strip().partition("\n")[0]
+    text, examples = messages.command(key, "text"), parse_examples(messages.command(key, "examples"))
+    if below := _below(command):
+        commands = tuple(Entry(name, manual_of(app, f"{path} {name}", messages).summary) for name in below)
+        usage = f"archfit {path} {messages.help('command')} [{messages.help('option')}]"
+        return Manual(path, usage, summary, text, examples, commands=commands)
     parsed = [a for a in command.assemble_argument_collection() if a.parse and a.show and a.names != ("*",)]
     places = [a for a in parsed if a.index is not None]
     options = [a for a in parsed if a.index is None]
     return Manual(
-        name,
-        _usage(name, places, messages),
-        messages.command(name, "summary") or (command.help or "").strip().partition("\n")[0],
-        messages.command(name, "text"),
-        parse_examples(messages.command(name, "examples")),
+        path,
+        _usage(path, places, messages),
+        summary,
+        text,
+        examples,
         tuple(_entry(a, messages) for a in places),
         tuple(_entry(a, messages) for a in options if a.name not in _MANNER),
         tuple(_entry(a, messages) for a in options if a.name in _MANNER),
@@ -67,10 +83,19 @@ def general_options(messages: Messages) -> tuple[Entry, ...]:
     return (Entry("--help, -h", messages.option("help")), Entry("--version", messages.option("version")))
 
 
+def is_group(app: App) -> bool:
+    """Does a command only hold others?"""
+    return app.default_command is None
+
+
 def help_text(argument: Argument, messages: Messages) -> str:
     """What an argument is for: by its key, or as it was written in the source."""
     said = argument.parameter.help or ""
     return messages.option(said.removeprefix(_KEY)) if said.startswith(_KEY) else said
+
+
+def _below(command: App) -> list[str]:
+    return [name for name in command if not name.startswith("-")] if is_group(command) else []
 
 
 def _usage(name: str, places: Sequence[Argument], messages: Messages) -> str:

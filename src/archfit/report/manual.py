@@ -35,16 +35,26 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Manual:
-    """What there is to say of one command; `manner` are the options that nearly every command has."""
+    """What there is to say of one command.
+
+    `manner` are the options that nearly every command has, `commands` those below one that only holds others.
+    """
 
     name: str
     usage: str
     summary: str
     text: str
     examples: tuple[Example, ...]
-    arguments: tuple[Entry, ...]
-    options: tuple[Entry, ...]
-    manner: tuple[Entry, ...]
+    arguments: tuple[Entry, ...] = ()
+    options: tuple[Entry, ...] = ()
+    manner: tuple[Entry, ...] = ()
+    commands: tuple[Entry, ...] = ()
+
+    @property
+    def parts(self) -> tuple[tuple[str, tuple[Entry, ...]], ...]:
+        """The tables that have something in them, by the key of their heading."""
+        found = {"commands": self.commands, "arguments": self.arguments, "options": self.options, "manner": self.manner}
+        return tuple((title, entries) for title, entries in found.items() if entries)
 
 
 def parse_examples(lines: str) -> tuple[Example, ...]:
@@ -63,8 +73,8 @@ def show_manual(screen: Screen, manual: Manual) -> None:
     if manual.text:
         screen.say(manual.text)
     _examples(screen, manual.examples)
-    for title in ("arguments", "options", "manner"):
-        _entries(screen, title, getattr(manual, title))
+    for title, entries in manual.parts:
+        _entries(screen, title, entries)
 
 
 def show_overview(screen: Screen, groups: Sequence[tuple[str, Sequence[Manual]]], options: Sequence[Entry]) -> None:
@@ -137,7 +147,7 @@ def _man_command(messages: Messages, manual: Manual) -> Iterator[str]:
     yield f".SS {_roff(manual.usage)}"
     yield _roff(f"{manual.summary} {manual.text}".strip())
     yield from _man_examples(manual.examples)
-    yield from _man_entries([*manual.arguments, *manual.options, *manual.manner])
+    yield from _man_entries([entry for title, entries in manual.parts for entry in entries if title != "commands"])
 
 
 def _man_examples(examples: Sequence[Example]) -> Iterator[str]:
@@ -168,10 +178,8 @@ def render_manual(messages: Messages, manual: Manual) -> str:
     if manual.examples:
         widest = max(len(example.command) for example in manual.examples)
         lines += ["```", *(f"{e.command:{widest}}  # {e.text}".rstrip(" #") for e in manual.examples), "```", ""]
-    for title in ("arguments", "options", "manner"):
-        entries: tuple[Entry, ...] = getattr(manual, title)
-        if entries:
-            lines += [f"**{messages.help(title)}**", ""]
-            lines += [f"- `{entry.spelling}`  {entry.text}" for entry in entries]
-            lines += [""]
+    for title, entries in manual.parts:
+        lines += [f"**{messages.help(title)}**", ""]
+        lines += [f"- `{entry.spelling}`  {entry.text}" for entry in entries]
+        lines += [""]
     return "\n".join(lines)

@@ -26,9 +26,7 @@ def plan(
     python: Annotated[str | None, Parameter("--python", help="option.python-pretended")] = None,
     platform: Annotated[str | None, Parameter(help="option.platform-pretended")] = None,
     strategy: Choice = Strategy.NEAREST,
-    source: Annotated[
-        Path | None, Parameter(help="option.source")
-    ] = None,
+    source: Annotated[Path | None, Parameter(help="option.source")] = None,
     offline: Annotated[bool, Parameter(help="option.offline")] = False,
     manner: Manner = PLAIN,
 ) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -89,36 +90,47 @@ def question_of(situation: Situation, build: Build) -> Question:
 def candidates(
     situation: Situation, strategy: Strategy, answers: Answers, builds: Sequence[Build] | None = None
 ) -> list[Candidate]:
-    """Builds that can be installed, hold code for every GPU and load on the driver; best first."""
+    """Builds that can be installed, hold code for every GPU and load on the driver; best first.
+
+    nearest: what the resolver confirms; what changes the fewest other packages; what goes back the fewest releases; what can
+    compile for the GPUs at run time; the release that is there; PyPI before a further index; what was measured; the nearest
+    release. latest: the newest that does not go back, where it is known to exist.
+    """
     found = [_candidate(situation, b, answers) for b in (fitting(situation) if builds is None else builds)]
     silent = {q.index for q, answer in answers.items() if answer.state == "unreachable"}
     current = order_of(situation.torch_release)
+    minors = sorted({b.order[:2] for b in situation.catalog.builds})
     fewest = min((len(c.others) for c in found if c.confirmed), default=0)  # who was not asked may need as many
 
     def rank(candidate: Candidate) -> tuple[object, ...]:
         build = candidate.build
         unconfirmed = not candidate.confirmed and bool({None, candidate.question.index} & silent)
-        downgrade = current is not None and build.order < current
-        newest = tuple(-part for part in build.order)
-        if strategy == "latest" or current is None:
-            unsure = build.confidence == "inferred" and not candidate.confirmed
-            return unconfirmed, downgrade, unsure, newest, not build.on_pypi, _cuda_order(build)
         trust = _TRUST.index(build.confidence)
-        near = _distance(build, current)
+        newest = tuple(-part for part in build.order)
+        back = _releases_between(minors, build, current) if current and build.order < current else 0
+        foreign = not _compiles_for_all(situation, build)
+        if strategy == "latest":
+            unsure = build.confidence == "inferred" and not candidate.confirmed
+            return unconfirmed, back, unsure, newest, foreign, not build.on_pypi, _cuda_order(build)
+        if current is None:
+            return unconfirmed, foreign, not build.on_pypi, trust, newest, _cuda_order(build)
         others = len(candidate.others) if candidate.confirmed else max(fewest, len(candidate.others))
-        return unconfirmed, others, downgrade, not build.on_pypi, trust, near, _cuda_order(build)
+        near = _releases_between(minors, build, current), -build.order[-1]
+        moves = build.order[:2] != current[:2]
+        return unconfirmed, others, back, foreign, moves, not build.on_pypi, trust, near, _cuda_order(build)
 
     return sorted(found, key=rank)
 
 
-def picked(situation: Situation, strategy: Strategy, answers: Answers) -> list[Candidate]:
-    """The few worth showing: the best, the newest from PyPI, and the best from the PyTorch index."""
-    alive = [c for c in candidates(situation, strategy, answers) if not c.refused]
+def picked(found: Sequence[Candidate], answers: Answers) -> list[Candidate]:
+    """Of candidates, best first, the few worth showing: the best, the newest from PyPI, the best from the PyTorch index."""
+    alive = [c for c in found if not c.refused]
     if len(answers) >= MOST_ASKED:
         alive = [c for c in alive if c.answer]
     from_pypi = [c for c in alive if c.build.on_pypi]
     chosen = [*alive[:1], *([max(from_pypi, key=lambda c: c.build.order)] if from_pypi else [])]
-    chosen += [c for c in alive if not c.build.on_pypi and all(c.build.torch != p.build.torch for p in chosen)][:1]
+    if all(c.build.on_pypi for c in chosen):
+        chosen += [c for c in alive if not c.build.on_pypi and all(c.build.torch != p.build.torch for p in chosen)][:1]
     return list({c.question: c for c in chosen}.values())
 
 
@@ -141,10 +153,16 @@ def _candidate(situation: Situation, build: Build, answers: Answers) -> Candidat
     return Candidate(build, question, answers.get(question), pins)
 
 
-def _distance(build: Build, current: tuple[int, ...]) -> tuple[int, ...]:
-    """Minor releases apart; within the same minor release the newest patch is the nearest in spirit."""
-    major, minor, patch = build.order
-    return abs(major - current[0]), abs(minor - current[1]), -patch
+def _releases_between(minors: Sequence[tuple[int, ...]], build: Build, current: tuple[int, ...]) -> int:
+    """Minor releases apart, counted in the catalog: from 1.13 to 2.0 it is one."""
+    return abs(bisect(minors, build.order[:2]) - bisect(minors, current[:2]))
+
+
+def _compiles_for_all(situation: Situation, build: Build) -> bool:
+    """Does the CUDA of this build name every GPU? Triton and torch.compile make code with its tools: 12.8 knows no 12.1."""
+    toolkit = situation.catalog.toolkit(build.cuda) if build.cuda else None
+    known = {t.capability.canonical for t in toolkit.targets} if toolkit else set()
+    return all(c.canonical in known for c in situation.capabilities)
 
 
 def _cuda_order(build: Build) -> tuple[int, ...]:

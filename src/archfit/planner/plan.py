@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from archfit.arch import CudaVersion
@@ -71,7 +71,8 @@ def questions(diagnosis: Diagnosis, catalog: Catalog, wish: PlanWish, answers: A
     if _nothing_to_do(diagnosis, situation, wish, answers):
         return ()
     if _torch_moves(situation, wish):
-        return unasked([*_upgrades(situation, wish, answers), *_partial(situation, wish, answers)], answers)
+        best = picked(candidates(situation, wish.strategy, answers), answers)
+        return unasked([*best, *_partial(situation, wish, answers)], answers)
     question = align_question(situation) if "torch-family-mismatch" in situation.findings else None
     return (question,) if question and question not in answers else ()
 
@@ -88,13 +89,14 @@ def plan(diagnosis: Diagnosis, catalog: Catalog, wish: PlanWish, answers: Answer
     said = answers or {}
     if _nothing_to_do(diagnosis, situation, wish, said):
         return Plan(diagnosis.environment, (Option("none", Text("none")),), (), ())
-    options = _options(situation, wish, said)
+    found = candidates(situation, wish.strategy, said)
+    options = _options(situation, wish, found, said)
     resolvable = any(option.kind == "upgrade" for option in options)
     return Plan(
         diagnosis.environment,
         tuple(options),
-        _unsolved(situation, wish, options, said),
-        rejections(situation, candidates(situation, wish.strategy, said)),
+        _unsolved(situation, options, found),
+        rejections(situation, found),
         _notices(answers, resolvable=resolvable),
     )
 
@@ -116,11 +118,11 @@ def _is_newest(situation: Situation, answers: Answers) -> bool:
     return bool(best) and best[0].build.torch == situation.torch_release
 
 
-def _options(situation: Situation, wish: PlanWish, answers: Answers) -> list[Option]:
+def _options(situation: Situation, wish: PlanWish, found: Sequence[Candidate], answers: Answers) -> list[Option]:
     torch_moves = _torch_moves(situation, wish)
     options = []
     if torch_moves:
-        options += [upgrade_option(situation, candidate) for candidate in _upgrades(situation, wish, answers)]
+        options += [upgrade_option(situation, candidate) for candidate in picked(found, answers)]
     elif "torch-family-mismatch" in situation.findings and (question := align_question(situation)):
         options.append(align_option(situation, question, answers.get(question)))
     lacking = [d for d in situation.environment.distributions if d.name in situation.lacking]
@@ -138,10 +140,6 @@ def _options(situation: Situation, wish: PlanWish, answers: Answers) -> list[Opt
     return [*first, *ranked(options, partial), cpu_option()]
 
 
-def _upgrades(situation: Situation, wish: PlanWish, answers: Answers) -> list[Candidate]:
-    return picked(situation, wish.strategy, answers)
-
-
 def _fallbacks(situation: Situation) -> list[Option]:
     """A nightly, and a build from source."""
     options = []
@@ -157,7 +155,7 @@ def _partial(situation: Situation, wish: PlanWish, answers: Answers) -> list[Can
     if not _torch_moves(situation, wish) or len(situation.gpus) < 2 or serving(situation):
         return []
     alone = [replace(situation, gpus=(gpu,)) for gpu in reversed(situation.unserved)]
-    best = [found[0] for one in alone if (found := picked(one, wish.strategy, answers))]
+    best = [found[0] for one in alone if (found := picked(candidates(one, wish.strategy, answers), answers))]
     return list({candidate.question: candidate for candidate in best}.values())
 
 
@@ -250,9 +248,7 @@ def _python_order(tag: str) -> tuple[int, int]:
 # --- what remains ----------------------------------------------------------------------------------------------------
 
 
-def _unsolved(
-    situation: Situation, wish: PlanWish, options: Iterable[Option], answers: Answers
-) -> tuple[Unsolved, ...]:
+def _unsolved(situation: Situation, options: Sequence[Option], found: Sequence[Candidate]) -> tuple[Unsolved, ...]:
     unsolved = []
     moves_torch = any(o.kind == "upgrade" and any(s.package == "torch" for s in o.steps) for o in options)
     if situation.findings & _TORCH_MUST_MOVE and not serving(situation):
@@ -262,7 +258,7 @@ def _unsolved(
         tags = dict.fromkeys(tag for build in _elsewhere(situation) for tag in build.python_tags)
         if pythons := [tag for tag in tags if not tag.endswith("t")]:
             unsolved.append(Unsolved(Text("other-python", {"pythons": ", ".join(pythons)})))
-    unsolved += _pinned(situation, wish, answers)
+    unsolved += _pinned(found)
     unsolved += jetson_unsolved(situation)
     if situation.modules_clash:
         unsolved.append(Unsolved(Text("modules-clash", {"gpus": ", ".join(g.name for g in situation.gpus)})))
@@ -282,9 +278,9 @@ def _unsolved(
     return tuple(unsolved)
 
 
-def _pinned(situation: Situation, wish: PlanWish, answers: Answers) -> list[Unsolved]:
+def _pinned(found: Sequence[Candidate]) -> list[Unsolved]:
     """Packages that forbid every build that was asked about."""
-    asked = [c for c in candidates(situation, wish.strategy, answers) if c.answer and c.answer.state != "unreachable"]
+    asked = [c for c in found if c.answer and c.answer.state != "unreachable"]
     if not asked or not all(c.refused for c in asked):
         return []
     pins = {(p.package, p.version): p for c in asked if c.answer for p in c.answer.broken}

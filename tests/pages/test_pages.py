@@ -18,6 +18,7 @@ from archfit.report.messages import Language, Messages
 from worlds import CATALOG, diagnosis_of, library, world
 
 TEMPLATES = Path(__file__).parents[2] / "src" / "archfit" / "report" / "templates"
+CLI = TEMPLATES.parents[1] / "cli"
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 PAGES = pages()
 
@@ -166,7 +167,12 @@ def test_templates_and_sentences_agree() -> None:
 
     folder = TEMPLATES.parent / "texts" / "en"
     keys = {key for path in folder.glob("*.toml") for key in tomllib.loads(path.read_text("utf-8")).get("page", {})}
-    paths = [*TEMPLATES.iterdir(), TEMPLATES.parent / "html.py", *TEMPLATES.parent.glob("matrix*.py")]
+    paths = [
+        *TEMPLATES.iterdir(),
+        TEMPLATES.parent / "html.py",
+        *TEMPLATES.parent.glob("matrix*.py"),
+        CLI / "matrix.py",
+    ]
     source = "\n".join(path.read_text("utf-8") for path in paths)
     named = set(re.findall(r"""\bpage\(f?["']([a-z][a-z-]*[a-z])["']""", source))
     families = (

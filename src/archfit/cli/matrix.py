@@ -43,6 +43,7 @@ def matrix(
         _check_names(names, whole)
         chosen = choose(whole, wanted)
         told = answers(chosen, whole, names)
+        subject = session.messages.ui("separator").join(names) or session.messages.page("all-packages")
         drawn = chosen if names else newest_builds(chosen)  # a picture of thousands of builds shows nothing
 
         def show() -> None:
@@ -57,7 +58,7 @@ def matrix(
             show=show,
             document=lambda: matrix_document(chosen),
             markdown=lambda: render_matrix_markdown(session.messages, chosen, told),
-            more=pictures(session, lambda: heat_of_matrix(drawn), session.messages.page("title-matrix"))
+            more=pictures(session, lambda: heat_of_matrix(drawn), subject)
             | {".html": lambda: _page(session, wanted, gpu)},
         )
         return int(ExitCode.OK if chosen.rows else ExitCode.PROBLEMS)

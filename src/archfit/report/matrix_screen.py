@@ -121,10 +121,17 @@ def render_matrix_markdown(messages: Messages, matrix: Matrix, answers: Sequence
 
 
 def heat_of_matrix(matrix: Matrix) -> HeatMap:
-    """The builds as a picture: a row each."""
-    columns = tuple(Column(str(c.capability), c.label, matrix.chosen) for c in matrix.columns)
-    rows = tuple(HeatRow(_name(line.row), line.row.verdicts) for line in lines_of(matrix.rows))
-    return HeatMap(columns, rows, corner="")
+    """The builds as a picture: a row each; of builds of one name that differ, each is called by its platforms, too."""
+    named: dict[str, dict[tuple[Verdict, ...], list[str]]] = {}
+    for line in lines_of(matrix.rows):
+        named.setdefault(_name(line.row), {}).setdefault(line.row.verdicts, []).extend(line.platforms)
+    rows = [
+        HeatRow(name if len(kinds) == 1 else f"{name}, {', '.join(dict.fromkeys(platforms))}", verdicts)
+        for name, kinds in named.items()
+        for verdicts, platforms in kinds.items()
+    ]
+    columns = (Column(c.capability.sm.removeprefix("sm_"), c.label) for c in matrix.columns)
+    return HeatMap(tuple(columns), tuple(rows))
 
 
 def _show_gpus(screen: Screen, matrix: Matrix, driver: DriverRelease | None) -> None:

@@ -87,7 +87,7 @@ DOCTOR = {
     "outcomes": [OUTCOME],
 }
 STEP = {
-    "action": ("install", "rebuild", "driver", "build", "run"),
+    "action": ("install", "rebuild", "replace", "leave", "driver", "build", "run"),
     "package": str,
     "from": OPTIONAL,
     "to": OPTIONAL,

@@ -20,7 +20,7 @@ from archfit.catalog.extensions import load_extensions
 from archfit.catalog.signatures import load_signatures
 from archfit.checks import CHECKS, PRIMARY_ORDER
 from archfit.errors import ApplyError, ArchfitError
-from archfit.model import ChangeEffect, ChoiceKind, NodeState, PlaceKind, Proof, Status, SubjectKind, Text
+from archfit.model import ChangeEffect, ChoiceKind, NodeState, PlaceKind, Proof, Status, SubjectKind, Text, WayKind
 from archfit.planner.builds import REFUSED
 from archfit.rebuild.records import BuildError, Stage
 from archfit.report.messages import Messages, language_of
@@ -128,6 +128,7 @@ FAMILIES = {
         *(f"scan-kind-{kind}" for kind in get_args(SubjectKind)),
         *(f"scan-{verdict.value}" for verdict in Verdict if verdict is not Verdict.NO_GPU_CODE),
         *(f"build-{choice}" for choice in get_args(Choice)),
+        *(f"way-kind-{kind}" for kind in get_args(WayKind)),
         *(f"source-effect-{effect}" for effect in get_args(ChangeEffect)),
         *(f"audit-{rule}" for rule in RULES),
         *(f"audit-rule-{rule}" for rule in RULES),

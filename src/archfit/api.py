@@ -119,6 +119,8 @@ __all__ = [
     "with_changes",
 ]
 
+_BROKEN = ("rebuild", "replace", "leave")  # steps whose package does not load until something is done
+
 OnRead = Callable[[int, int], None]
 OnCount = Callable[[int], None]
 OnStep = Callable[[str], None]
@@ -141,7 +143,7 @@ class Prepared:
     def to_rebuild(self) -> frozenset[str]:
         """Packages that were compiled against the old torch and will not load until somebody compiles them again."""
         rebuilt = {built.package for built in self.built}
-        return frozenset(s.package for s in self.option.steps if s.action == "rebuild" and s.package not in rebuilt)
+        return frozenset(s.package for s in self.option.steps if s.action in _BROKEN and s.package not in rebuilt)
 
     @property
     def changes(self) -> tuple[LockedPackage, ...]:

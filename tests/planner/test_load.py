@@ -35,6 +35,7 @@ def spoken(plan: Plan, messages: Messages) -> Plan:
             summary=plain(o.summary),
             risks=tuple(map(plain, o.risks)),
             steps=tuple(replace(s, why=tuple(map(plain, s.why))) for s in o.steps),
+            extensions=tuple(replace(w, why=tuple(map(plain, w.why))) for w in o.extensions),
         )
         for o in plan.options
     )

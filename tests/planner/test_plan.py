@@ -326,16 +326,19 @@ def test_an_extension_without_code_is_rebuilt_and_torch_stays() -> None:
         ("rebuild", "mmcv", "2.2.0", "2.2.0")
     ]
     assert plan.options[0].pip == (
-        'TORCH_CUDA_ARCH_LIST="12.0" /env/bin/python -m pip install '
-        "--force-reinstall --no-build-isolation --no-deps --no-binary mmcv mmcv==2.2.0",
+        "nvcc --version | grep 'release 12\\.'",
+        "/env/bin/python -m pip install wheel ninja packaging 'setuptools<82'",
+        'FORCE_CUDA=1 TORCH_CUDA_ARCH_LIST="12.0" MAX_JOBS=4 MMCV_WITH_OPS=1 /env/bin/python -m pip install '
+        "--force-reinstall --no-cache-dir --no-build-isolation --no-deps --no-binary mmcv mmcv==2.2.0",
     )
     assert plan.unsolved == ()
 
 
 def test_a_package_compiled_against_torch_must_follow_it() -> None:
     plan = plan_of(world(torch(), extension(), extension("plain", "1.0", linked=False), release="580.65.06"))
-    assert [(s.action, s.package) for s in plan.options[0].steps] == [("install", "torch"), ("rebuild", "mmcv")]
-    assert [u.text.key for u in plan.unsolved] == ["needs-rebuild"]
+    steps = [(s.action, s.package) for s in plan.options[0].steps]
+    assert steps == [("install", "torch"), ("rebuild", "mmcv"), ("rebuild", "plain")]  # plain lacks code for the GPU
+    assert [u.text.key for u in plan.unsolved] == ["needs-rebuild", "needs-rebuild"]
     assert plan.unsolved[0] == Unsolved(Text("needs-rebuild", {"package": "mmcv 2.2.0"}), plan.unsolved[0].command)
     assert "TORCH_CUDA_ARCH_LIST" in str(plan.unsolved[0].command)
     assert "mmcv==2.2.0" in str(plan.unsolved[0].command)

@@ -32,10 +32,11 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """Targets that stand in the sources of some versions: nothing else can be chosen."""
+    """Targets that stand in the sources of some versions: nothing else can be chosen. `release` is the newest of them."""
 
     versions: SpecifierSet
     targets: tuple[Target, ...]
+    release: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,9 @@ def _extension(row: Mapping[str, Any], read: str) -> Extension:
         read=row.get("read", read),
         page_torch=SpecifierSet(row.get("page_torch", "")),
         cost=Cost(cost["minutes"], cost["jobs"], cost["source"]) if cost else None,
-        fixed=tuple(Fixed(SpecifierSet(r["versions"]), _targets(r["targets"])) for r in row.get("fixed", ())),
+        fixed=tuple(
+            Fixed(SpecifierSet(r["versions"]), _targets(r["targets"]), r["release"]) for r in row.get("fixed", ())
+        ),
         refusals=tuple(_refusal(r) for r in row.get("refuses", ())),
         cases=tuple(_case(r) for r in row.get("case", ())),
         successors=tuple(_successor(r) for r in row.get("successor", ())),

@@ -17,7 +17,7 @@ OptionKind = Literal["upgrade", "nightly", "rebuild", "source-build", "driver", 
 class Step:
     """One change. `unsafe` is the default: a step must earn the word safe."""
 
-    action: Literal["install", "rebuild", "driver", "build", "run"]
+    action: Literal["install", "rebuild", "replace", "leave", "driver", "build", "run"]
     package: str
     current: str | None
     wanted: str | None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from archfit.errors import UsageError
-from archfit.model import DriverRelease, Environment, LockedPackage, Option, Plan, Requires, Step, Text, TorchBuild
+from archfit.model import DriverRelease, Environment, LockedPackage, Option, Plan, Requires, Step, Text, TorchBuild, Way
 
 
 def plan_from_document(document: Any, environment: Environment, source: str) -> Plan:
@@ -51,6 +51,24 @@ def _option(row: Mapping[str, Any]) -> Option:
         pip=tuple(row["commands"]["pip"]),
         uv=tuple(row["commands"]["uv"]),
         locked=tuple(_locked(package) for package in row.get("locked", ())),
+        extensions=tuple(_way(way) for way in row.get("extensions", ())),
+    )
+
+
+def _way(row: Mapping[str, Any]) -> Way:
+    return Way(
+        kind=row["kind"],
+        package=row["package"],
+        current=row["from"],
+        name=row["name"],
+        wanted=row["to"],
+        index=row["index"],
+        why=tuple(_plain(text) for text in row["why"]),
+        toolkit=row["toolkit"],
+        minutes=row["minutes"],
+        memory_bytes=row["memory_bytes"],
+        pip=tuple(row["commands"]["pip"]),
+        uv=tuple(row["commands"]["uv"]),
     )
 
 

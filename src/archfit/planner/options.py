@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Container
 from typing import TypedDict
 
 from archfit.arch import CudaVersion
@@ -56,22 +55,6 @@ def source_option(situation: Situation, toolkit: Toolkit) -> Option:
         risks=(Text("risk-source"),),
         pip=(clone, f'TORCH_CUDA_ARCH_LIST="{arch_list}" {python} -m pip install --no-build-isolation -v .'),
         uv=(clone, f'TORCH_CUDA_ARCH_LIST="{arch_list}" uv pip install --python {python} --no-build-isolation -v .'),
-    )
-
-
-def rebuild_option(situation: Situation, lacking: list[Distribution]) -> Option:
-    """Torch is fine, packages with code of their own are not: compile them for these GPUs."""
-    names = ", ".join(str(d) for d in lacking)
-    arch_list = ";".join(str(c) for c in situation.capabilities)
-    why = (Text("rebuild-arch", {"packages": names, "arch_list": arch_list}),)
-    return Option(
-        kind="rebuild",
-        summary=Text("rebuild", {"packages": names, "arch_list": arch_list}),
-        steps=tuple(Step("rebuild", d.name, d.version, d.version, None, why) for d in lacking),
-        risks=(Text("risk-rebuild"),),
-        # what belongs to no package has no version, and no installer can bring it
-        pip=tuple(rebuild_command(situation, d, uv=False) for d in lacking if d.version),
-        uv=tuple(rebuild_command(situation, d, uv=True) for d in lacking if d.version),
     )
 
 
@@ -136,24 +119,6 @@ def linked_to_torch(situation: Situation) -> list[Distribution]:
     return [d for d in installed if d.name not in ("torch", *COMPANIONS)]
 
 
-def rebuild_steps(situation: Situation, changed: Container[str] = ()) -> tuple[Step, ...]:
-    """What must be compiled again once torch has moved; `changed` packages come anew."""
-    return tuple(
-        Step("rebuild", d.name, d.version, d.version, None, (Text("rebuild-abi", {"package": str(d)}),))
-        for d in linked_to_torch(situation)
-        if d.name not in changed
-    )
-
-
-def rebuild_command(situation: Situation, distribution: Distribution, *, uv: bool) -> str:
-    """Compile one package again for these GPUs, against the torch that is there."""
-    arch_list = ";".join(str(c) for c in situation.capabilities)
-    spec = f"{distribution.name}=={distribution.version}"
-    tail = f"--no-build-isolation --no-deps --no-binary {distribution.name}"
-    reinstall = f"--reinstall {tail}" if uv else f"--force-reinstall {tail}"
-    return f'TORCH_CUDA_ARCH_LIST="{arch_list}" {_installer(situation, uv=uv)} {reinstall} {spec}'
-
-
 def install_step(situation: Situation, name: str, version: str | None, index: str, why: tuple[Text, ...]) -> Step:
     """Install one package; no version means the newest."""
     return Step("install", name, _installed(situation, name), version, index, why)
@@ -174,7 +139,8 @@ def _open_only(situation: Situation) -> bool:
     return any(row.open_only for row in rows if row)
 
 
-def _installer(situation: Situation, *, uv: bool) -> str:
+def installer(situation: Situation, *, uv: bool) -> str:
+    """How pip or uv is called to install into the target."""
     python = _python(situation)
     return f"uv pip install --python {python}" if uv else f"{python} -m pip install"
 
@@ -193,6 +159,6 @@ def commands(
     uv_flags = ("--prerelease allow --upgrade " if nightly else "") + ("--reinstall-package torch " if same else "")
     bring_pip = () if situation.environment.distribution("pip") else (f"{_python(situation)} -m ensurepip --upgrade",)
     return {
-        "pip": (*bring_pip, f"{_installer(situation, uv=False)} {pip_flags}{tail}"),
-        "uv": (f"{_installer(situation, uv=True)} {uv_flags}{tail}",),
+        "pip": (*bring_pip, f"{installer(situation, uv=False)} {pip_flags}{tail}"),
+        "uv": (f"{installer(situation, uv=True)} {uv_flags}{tail}",),
     }

@@ -10,14 +10,12 @@ from archfit.catalog import Build, Catalog, Toolkit
 from archfit.errors import ObserveError
 from archfit.model import Diagnosis, Known, Option, Plan, Question, Severity, State, Text, Unsolved
 from archfit.planner.builds import Answers, Candidate, Strategy, candidates, picked, serving, unasked
+from archfit.planner.extensions import left_ways, rebuild_option
 from archfit.planner.jetson import jetpack_option, jetson_unsolved
 from archfit.planner.options import (
     cpu_option,
     driver_option,
-    linked_to_torch,
     nightly_option,
-    rebuild_command,
-    rebuild_option,
     source_option,
 )
 from archfit.planner.rank import ranked
@@ -269,12 +267,7 @@ def _unsolved(situation: Situation, options: Sequence[Option], found: Sequence[C
     ]
     if moves_torch:
         best = next(o for o in options if o.kind == "upgrade" and any(s.package == "torch" for s in o.steps))
-        changed = {package.name for package in best.locked}
-        unsolved += [
-            Unsolved(Text("needs-rebuild", {"package": str(d)}), rebuild_command(situation, d, uv=True))
-            for d in linked_to_torch(situation)
-            if d.name not in changed
-        ]
+        unsolved += left_ways(best.extensions)
     return tuple(unsolved)
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from archfit.catalog import Build
 from archfit.model import LockedPackage, Option, Pin, Question, Requires, Resolution, Step, Text, TorchBuild
 from archfit.planner.builds import Candidate, specs_of
+from archfit.planner.extensions import way_steps, ways_for
 from archfit.planner.jetson import jetson_risks
-from archfit.planner.options import commands, install_step, rebuild_steps
+from archfit.planner.options import commands, install_step
 from archfit.planner.situation import TORCH_INDEX, Situation
 
 # Unpacked size over wheel size, of all wheels of torch 2.8.0 with CUDA 12.8 from PyPI: 6.80 GB over 3.95 GB. Measured
@@ -31,6 +32,7 @@ def upgrade_option(situation: Situation, candidate: Candidate) -> Option:
     why = (Text(f"build-{build.confidence}", {**values, "targets": " ".join(str(t) for t in build.targets)}),)
     locked = answer.locked if answer and candidate.confirmed else ()
     moved = moved_steps(answer) if answer and candidate.confirmed else ()
+    ways = ways_for(situation, build.torch, build.cuda, moves=not same, changed={p.name for p in locked})
     wanted = [*(f"{name}=={version}" for name, version in specs.items()), *(f"{s.package}=={s.wanted}" for s in moved)]
     return Option(
         kind="upgrade",
@@ -38,7 +40,7 @@ def upgrade_option(situation: Situation, candidate: Candidate) -> Option:
         steps=(
             *(install_step(situation, name, version, build.index, why) for name, version in specs.items()),
             *moved,
-            *rebuild_steps(situation, {package.name for package in locked}),
+            *way_steps(ways),
         ),
         torch=TorchBuild(build.torch, str(build.cuda), build.index),
         requires=priced(
@@ -47,6 +49,7 @@ def upgrade_option(situation: Situation, candidate: Candidate) -> Option:
         ),
         risks=(*jetson_risks(situation), *_risks(situation, build), *_answer_risks(candidate)),
         locked=locked,
+        extensions=ways,
         **commands(situation, wanted, index, same),
     )
 

@@ -32,6 +32,7 @@ from archfit.model import (
 from archfit.report.messages import Messages
 from archfit.report.record import Upgrade
 from archfit.report.source_screen import source_document
+from archfit.report.ways_screen import way_document
 from archfit.report.where_v1 import where_document
 
 Document = dict[str, Any]
@@ -281,6 +282,7 @@ def _option(option: Option, messages: Messages) -> Document:
         },
         "risks": [messages.text(r) for r in option.risks],
         "locked": [_locked(package) for package in option.locked],
+        "extensions": [way_document(messages, way) for way in option.extensions],
         "commands": {"pip": list(option.pip), "uv": list(option.uv)},
     }
 

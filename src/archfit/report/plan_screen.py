@@ -12,6 +12,7 @@ from archfit.model import LockedPackage, Option, Plan
 from archfit.report.prose import Prose
 from archfit.report.screen import Screen, size
 from archfit.report.source_screen import show_source
+from archfit.report.ways_screen import LEFT, option_with_ways, show_ways
 
 
 def show_plan(screen: Screen, plan: Plan) -> None:
@@ -22,10 +23,12 @@ def show_plan(screen: Screen, plan: Plan) -> None:
         screen.hanging(screen.mark("warn"), screen.messages.text(notice))
     for number, option in enumerate(plan.options, 1):
         _option(screen, number, option, plan)
+    show_ways(screen, plan)
     show_source(screen, plan)
-    if plan.unsolved:
+    told = LEFT if option_with_ways(plan) else ()
+    if unsolved := [row for row in plan.unsolved if row.text.key not in told]:
         screen.section("unsolved")
-        screen.left_over(plan.unsolved)
+        screen.left_over(unsolved)
     if plan.rejected:
         screen.section("rejected")
     for rejected in plan.rejected:

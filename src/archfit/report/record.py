@@ -25,6 +25,7 @@ from archfit.model import (
 from archfit.report.messages import Messages
 from archfit.report.screen import size
 from archfit.report.source_screen import source_lines
+from archfit.report.ways_screen import way_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ def render_plan(messages: Messages, plan: Plan) -> str:
         lines += ["- " + messages.labelled("risks", messages.text(risk)) for risk in option.risks]
         if option.uv:
             lines += ["", "```", *dict.fromkeys([*option.pip, *option.uv]), "```"]
-    lines += source_lines(messages, plan)
+    lines += [*way_lines(messages, plan), *source_lines(messages, plan)]
     if plan.unsolved:
         lines += ["", f"## {messages.ui('unsolved')}", "", *(_unsolved(messages, u) for u in plan.unsolved)]
     if plan.rejected:

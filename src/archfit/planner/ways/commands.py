@@ -30,8 +30,7 @@ class Commands:
 def rebuild_commands(
     goal: Goal,
     row: Extension,
-    version: str | None,
-    spec: str,
+    version: str,
     devices: Sequence[ComputeCapability],
     patch: Sequence[str],
 ) -> Commands:
@@ -41,28 +40,28 @@ def rebuild_commands(
     """
     recipe = find_recipe(row.package)
     check = [_compiler_check(goal.cuda)] if goal.cuda else []
-    sources, thing = _sources(row, version, spec, patch)
+    sources, thing = _sources(row, version, patch)
     flags = ("--no-deps " if row.isolated else "--no-build-isolation --no-deps ") + thing
     needs = () if row.isolated else tuple(dict.fromkeys((*_bounded(recipe), *recipe.constraints)))
     tools = " ".join(shlex.quote(tool) for tool in needs)
-    first = variables(goal, row, devices)
+    first = variables(goal, row, version, devices)
     return Commands(
         pip=(*check, *([f"{goal.pip} {tools}"] if tools else []), *sources, f"{first}{goal.pip} {_PIP_ANEW} {flags}"),
         uv=(*check, *([f"{goal.uv} {tools}"] if tools else []), *sources, f"{first}{goal.uv} {_UV_ANEW} {flags}"),
     )
 
 
-def _sources(row: Extension, version: str | None, spec: str, patch: Sequence[str]) -> tuple[list[str], str]:
+def _sources(row: Extension, version: str, patch: Sequence[str]) -> tuple[list[str], str]:
     """The commands that bring sources which must be changed, and what the installer is given."""
     name = row.package
-    if patch and version and row.sdist:
+    if patch and row.sdist:
         file = row.sdist.format(version=version)
         folder = file.removesuffix(".tar.gz")
         fetch = f"curl -fLO {_SOURCE}/{name[0]}/{name}/{file} && tar xzf {file}"
         return [fetch, *(f"(cd {folder} && {command})" for command in patch)], f"./{folder}"
     if row.how == "git":
         return [], f"'{name} @ {row.address}'"
-    return [], f"--no-binary {name} {shlex.quote(spec)}"
+    return [], f"--no-binary {name} {name}=={version}"
 
 
 def _bounded(recipe: Recipe) -> list[str]:
@@ -71,7 +70,7 @@ def _bounded(recipe: Recipe) -> list[str]:
     return [text for text in recipe.requires if Requirement(text).name not in bounded]
 
 
-def variables(goal: Goal, row: Extension, devices: Sequence[ComputeCapability]) -> str:
+def variables(goal: Goal, row: Extension, version: str, devices: Sequence[ComputeCapability]) -> str:
     """``FORCE_CUDA=1 TORCH_CUDA_ARCH_LIST="12.0" MAX_JOBS=4 ``, to stand before a command."""
     plain = ";".join(device.sm.removeprefix("sm_") for device in devices)
     words = {"arch_list": ";".join(str(d) for d in devices), "sm_list": plain, "archs": plain, "jobs": str(_JOBS)}
@@ -81,14 +80,16 @@ def variables(goal: Goal, row: Extension, devices: Sequence[ComputeCapability]) 
     named = {name: value.format(**words) for name, value in given.items()}
     if len([v for v in given.values() if "_list}" in v]) > 1 or row.hard_coded:
         named.pop("TORCH_CUDA_ARCH_LIST", None)  # the package chooses by a variable of its own, or by none
-    if row.hard_coded and (left_out := _left_out(row, goal, devices)):
+    if row.hard_coded and (left_out := _left_out(row, goal, version, devices)):
         named["NVCC_APPEND_FLAGS"] = append_flags(left_out)
     return "".join(f"{name}={_value(value)} " for name, value in named.items())
 
 
-def _left_out(row: Extension, goal: Goal, devices: Sequence[ComputeCapability]) -> list[ComputeCapability]:
-    """GPUs that the list in the sources of the installed version leaves out."""
-    listed = row.fixed_targets(goal.installed.get(row.package, ""))
+def _left_out(
+    row: Extension, goal: Goal, version: str, devices: Sequence[ComputeCapability]
+) -> list[ComputeCapability]:
+    """GPUs that the list in the sources of this version leaves out."""
+    listed = row.fixed_targets(version)
     return [d for d in devices if listed and not any(judge_code(t, d, goal.cuda).runs for t in listed)]
 
 
@@ -119,7 +120,7 @@ def wheel_commands(goal: Goal, spec: str, index: str | None, page: str | None) -
 
 
 def _compiler_check(cuda: CudaVersion) -> str:
-    return f"nvcc --version | grep 'release {cuda.major}\\.'   # CUDA {cuda}, or another {cuda.major}.x"
+    return f"nvcc --version | grep 'release {cuda.major}\\.'"
 
 
 def _value(value: str) -> str:

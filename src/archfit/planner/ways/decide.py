@@ -219,14 +219,13 @@ def _rebuild(
     patch: Sequence[str],
     extensions: Extensions,
 ) -> Way:
-    version: str | None = package.version.partition("+")[0]
-    spec = f"{package.name}=={version}"
-    listed = row.fixed_targets(package.version)
+    version = package.version.partition("+")[0]
+    listed = row.fixed_targets(version)
     missing = lacking(listed, served, goal.cuda) if listed else []
     values = {"package": str(package), "targets": _names(missing), "listed": " ".join(str(t) for t in listed)}
-    if missing and (newer := _newer_list(row, served, goal.cuda)):
-        version, spec, patch = None, f"{package.name}{newer}", ()
-        notes = (Text("way-fixed-newer", {**values, "spec": spec}), *notes)
+    if missing and (newer := _newer_release(row, served, goal.cuda)):
+        version = newer
+        notes = (Text("way-fixed-newer", {**values, "newer": newer}), *notes)
     elif missing and not row.hard_coded:
         why = (Text("way-fixed-refuses", values), *notes)
         return Way("refused", package.name, package.version, package.name, None, None, why)
@@ -239,7 +238,7 @@ def _rebuild(
         notes = (*notes, _standard_note(goal, row, needed))
     reason = "way-rebuild-abi" if _moved(goal, package) else "way-rebuild-code"
     why = (Text(reason, {"package": str(package), "torch": goal.torch}), *notes, *_build_notes(goal, row, extensions))
-    commands = rebuild_commands(goal, row, version, spec, served, patch)
+    commands = rebuild_commands(goal, row, version, served, patch)
     return _act("rebuild", package, version, None, why, commands, goal, row)
 
 
@@ -248,9 +247,9 @@ def _standard_note(goal: Goal, row: Extension, needed: int) -> Text:
     return Text("way-standard" if row.sdist else "way-standard-edit", values)
 
 
-def _newer_list(row: Extension, served: Sequence[ComputeCapability], cuda: CudaVersion | None) -> str | None:
-    """The bounds of the newest versions whose sources name every GPU."""
-    return next((str(f.versions) for f in reversed(row.fixed) if not lacking(f.targets, served, cuda)), None)
+def _newer_release(row: Extension, served: Sequence[ComputeCapability], cuda: CudaVersion | None) -> str | None:
+    """The newest release whose sources name every GPU."""
+    return next((f.release for f in reversed(row.fixed) if not lacking(f.targets, served, cuda)), None)
 
 
 def _build_notes(goal: Goal, row: Extension, extensions: Extensions) -> list[Text]:

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 from archfit.model import Option
 
-_EFFORT = {"install": 0, "run": 0, "driver": 0, "rebuild": 1, "build": 2}
+_EFFORT = {"install": 0, "run": 0, "driver": 0, "replace": 0, "rebuild": 1, "leave": 1, "build": 2}
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Rank:
     """What decides, the first field first; the last is the place among options that are alike in all others.
 
-    `effort` is 0 where everything is ready to install, 1 where a package must be compiled again, 2 for torch itself.
+    `effort` is 0 where everything is ready to install, 1 where a package must be compiled again or is left behind, 2 where
+    torch must.
     """
 
     leaves_a_gpu: bool

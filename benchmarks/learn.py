@@ -25,7 +25,7 @@ from lss_swin.config import load_config
 from lss_swin.data import on_device, open_frames, training_loader, validation_loader
 from lss_swin.evaluate import evaluate
 from lss_swin.ops import backend
-from lss_swin.train import Trainer
+from lss_swin.trainer import Trainer
 
 
 def main() -> int:

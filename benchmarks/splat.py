@@ -30,7 +30,7 @@ from lss_swin.model import STRIDE, axis_cells, find_cells
 from lss_swin.nuscenes import CAMERAS
 from lss_swin.ops import backend, splat_triton
 from lss_swin.ops.splat import splat, splat_reference
-from lss_swin.synthetic import _MOUNTS
+from lss_swin.synthetic.raycast import MOUNTS
 
 # name: image rows, columns, stride, first and last depth, step, channels, cells per side, cell in metres
 SIZES = {
@@ -62,7 +62,7 @@ def rig_cells(name: str, device: str) -> tuple[torch.Tensor, int, int]:
     rows, columns, stride, near, far, step, channels, side, cell = SIZES[name]
     matrices = []
     for camera in CAMERAS:
-        translation, turn, (focal, cx, cy), _ = _MOUNTS[camera]
+        translation, turn, (focal, cx, cy), _ = MOUNTS[camera]
         intrinsics = np.array([[focal, 0, cx], [0, focal, cy], [0, 0, 1]])
         affine = geometry.image_affine((900, 1600), (rows, columns), 1.0, False, 0.0)
         scaled = np.diag([STRIDE / stride, STRIDE / stride, 1.0]) @ affine

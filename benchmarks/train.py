@@ -32,7 +32,7 @@ from lss_swin.data import on_device, training_loader
 from lss_swin.evaluate import predict
 from lss_swin.nuscenes import load_frames
 from lss_swin.ops import backend
-from lss_swin.train import Trainer, join_group
+from lss_swin.trainer import Trainer, join_group
 
 DENSE_BF16_PEAK = {
     "H100": 989e12,

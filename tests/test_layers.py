@@ -129,7 +129,11 @@ WORKLOAD = SRC.parent / "lss_swin"
 WORKLOAD_FLOORS = (
     {"__main__"},
     {"train", "visualize"},
+    {"progress"},
+    {"trainer"},
     {"evaluate", "graph"},
+    {"command"},
+    {"checkpoint"},
     {"model", "data", "runtime"},
     {"swin", "synthetic"},
     {"ops", "nuscenes"},

@@ -29,7 +29,7 @@ def load_config(path: str, options: Iterable[str] = ()) -> Config:
     """
     config = _read(find_config(path))
     for option in options:
-        _apply(config, option)
+        apply_option(config, option)
     return config
 
 
@@ -69,7 +69,12 @@ def _merge(base: Config, changes: Config) -> Config:
     return merged
 
 
-def _apply(config: Config, option: str) -> None:
+def apply_option(config: Config, option: str) -> None:
+    """Set one value, ``a.b=c``.
+
+    Raises:
+        UsageError: no such key, or a value that is no literal.
+    """
     name, equals, text = option.partition("=")
     if not equals:
         raise UsageError(f"--cfg-options wants KEY=VALUE, not {option!r}; for example total_iters=10")

@@ -208,7 +208,7 @@ def _loader(dataset: Dataset, sampler: Iterable[Any], config: Config) -> DataLoa
     workers = config["data"]["workers"]
     if workers is None:
         share = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        workers = min(_WORKERS_LIMIT, max(1, synthetic._processors() // share - 1))
+        workers = min(_WORKERS_LIMIT, max(1, synthetic.processors() // share - 1))
     return DataLoader(
         dataset,
         batch_size=config["data"]["batch_size"],

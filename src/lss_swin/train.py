@@ -1,295 +1,29 @@
-"""Training: `python tools/train.py CONFIG --work-dir DIR`, the same as `python -m lss_swin.train`.
-
-Every random choice is a function of the seed and the iteration, so a resumed run repeats an uninterrupted one.
-"""
+"""Training: `python tools/train.py CONFIG --work-dir DIR`, the same as `python -m lss_swin.train`."""
 
 from __future__ import annotations
 
 import argparse
-import io
-import math
-import os
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
-from torch import Tensor, nn
 
 from lss_swin import runtime
+from lss_swin.checkpoint import newest_checkpoint
+from lss_swin.command import bar, guarded, say
 from lss_swin.config import Config, UsageError, load_config, plain
-from lss_swin.data import Batch, on_device, open_frames, training_loader, validation_loader
-from lss_swin.evaluate import bar, evaluate, guarded, load_checkpoint, newest_checkpoint, predict, say
-from lss_swin.graph import StepGraph
-from lss_swin.model import Lss, check_sizes, load_pretrained, parameter_groups
+from lss_swin.data import on_device, open_frames, training_loader, validation_loader
+from lss_swin.evaluate import evaluate
+from lss_swin.model import check_sizes
 from lss_swin.nuscenes import Frames
 from lss_swin.ops import backend
+from lss_swin.progress import Interrupt, Progress
+from lss_swin.trainer import Group, Trainer, join_group
 
 SUMMARY = "summary.json"
-
-
-@dataclass(frozen=True)
-class Group:
-    """The processes that train together."""
-
-    rank: int = 0
-    world: int = 1
-
-    @property
-    def first(self) -> bool:
-        """Whether this process writes and talks."""
-        return self.rank == 0
-
-
-@contextmanager
-def join_group(device_type: str) -> Iterator[Group]:
-    """The group that torchrun started, or this process alone."""
-    if "RANK" not in os.environ:
-        yield Group()
-        return
-    dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
-    try:
-        yield Group(dist.get_rank(), dist.get_world_size())
-    finally:
-        dist.destroy_process_group()
-
-
-def one_cycle(progress: float, warmup: float) -> float:
-    """Share of the largest learning rate: from 1/25 up along a cosine, then down to almost nothing."""
-    if progress < warmup:
-        return 0.04 + 0.96 * (1 - math.cos(math.pi * progress / warmup)) / 2
-    return 1e-5 + (1 - 1e-5) * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup))) / 2
-
-
-def loss_of(logits: Tensor, label: Tensor, pos_weight: float) -> Tensor:
-    """Mean binary cross entropy over all cells, vehicles weighted."""
-    weight = torch.full((), pos_weight, device=logits.device)  # no copy from the host: that would end a graph capture
-    return F.binary_cross_entropy_with_logits(logits, label.to(logits.dtype), pos_weight=weight)
-
-
-@dataclass
-class Trainer:
-    """Model, optimiser and the step they have reached."""
-
-    config: Config
-    device: torch.device
-    precision: torch.dtype
-    total: int
-    group: Group = Group()
-    step: int = 0
-    losses: list[float] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        torch.manual_seed(self.config["seed"])
-        self.bare = Lss(self.config)
-        if self.config["model"]["pretrained"]:
-            load_pretrained(self.bare, self.config["model"]["pretrained"])
-        self.bare = self.bare.to(self.device, memory_format=torch.channels_last)
-        self.model = self._wrapped()
-        options = self.config["optimizer"]
-        self.rate = options["lr"] * self.config["data"]["batch_size"] * self.group.world / options["lr_batch"]
-        cuda, graph = self.device.type == "cuda", self.config["graph"] and self.device.type == "cuda"
-        groups = parameter_groups(self.bare, options)
-        self.optimizer = torch.optim.AdamW(groups, lr=self.rate, fused=cuda, capturable=graph)
-        self._own_rates()
-        self.graph = StepGraph(self._compute, self._forget_gradients, self.group.world > 1) if graph else None
-
-    def _own_rates(self) -> None:
-        """Learning rates in tensors where a recorded step reads them, else numbers."""
-        graph = self.config["graph"] and self.device.type == "cuda"
-        for group in self.optimizer.param_groups:
-            group["lr"] = torch.full((), self.rate, device=self.device) if graph else self.rate
-            group["capturable"] = graph
-
-    def _forget_gradients(self) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
-
-    def _wrapped(self) -> nn.Module:
-        """The model as it is called: synchronised norms, compiled, shared among processes, as asked for."""
-        model: nn.Module = self.bare
-        cuda = self.device.type == "cuda"
-        if self.group.world > 1 and cuda:
-            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        if self.config["compile"]:
-            model = torch.compile(model)  # type: ignore[assignment]
-        if self.group.world > 1:
-            with (
-                torch.cuda.stream(torch.cuda.Stream()) if cuda else nullcontext()
-            ):  # a recorded step wants it built beside
-                return nn.parallel.DistributedDataParallel(
-                    model, [self.device] if cuda else None, gradient_as_bucket_view=True
-                )
-        return model
-
-    def train_step(self, batch: Batch) -> Tensor:
-        """One step of the optimiser; returns the loss, still on the device."""
-        torch.manual_seed((self.config["seed"] << 32) + self.step * self.group.world + self.group.rank)
-        share = one_cycle(self.step / self.total, self.config["optimizer"]["warmup"])
-        for group in self.optimizer.param_groups:
-            rate = self.rate * group["scale"] * share
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate)
-            else:
-                group["lr"] = rate
-        loss = self.graph(batch) if self.graph else self._compute(batch)
-        self.step += 1
-        return loss
-
-    def _compute(self, batch: Batch) -> Tensor:
-        """What a graph may record: forward, backward, clipping, optimiser; nothing that waits for the device."""
-        self._forget_gradients()
-        loss = loss_of(predict(self.model, batch, self.precision), batch["label"], self.config["pos_weight"])
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.bare.parameters(), self.config["optimizer"]["clip"], foreach=True)
-        self.optimizer.step()
-        return loss.detach()
-
-    def save(self, folder: Path) -> Path:
-        """Write a checkpoint, whole or not at all, and remove the oldest beyond those to keep."""
-        stored = {
-            "schema": "lss_swin.checkpoint/1",
-            "model": self.bare.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "losses": self.losses,
-            "config": plain(self.config),
-        }
-        buffer = io.BytesIO()
-        torch.save(stored, buffer)
-        path = folder / f"iter_{self.step:08d}.pth"
-        runtime.write_atomically(path, buffer.getvalue())
-        for old in sorted(folder.glob("iter_*.pth"))[: -max(1, self.config["checkpoint"]["keep"])]:
-            old.unlink()
-        return path
-
-    def resume(self, path: str) -> None:
-        """Go on where a checkpoint was written.
-
-        Raises:
-            UsageError: it belongs to another model.
-        """
-        stored = load_checkpoint(path)
-        try:
-            self.bare.load_state_dict(stored["model"])
-            self.optimizer.load_state_dict(stored["optimizer"])
-        except (RuntimeError, ValueError) as exc:
-            last = str(exc).splitlines()[-1].strip()
-            raise UsageError(f"{path} was written by another configuration: {last}") from exc
-        self._own_rates()
-        self.step, self.losses = stored["step"], list(stored["losses"])
-
-
-@dataclass
-class Progress:
-    """Lines about a running training, at most one per `every` steps, with speed and time left."""
-
-    trainer: Trainer
-    every: int
-    board: Any = None
-    pending: list[Tensor] = field(default_factory=list)
-    seconds: float = 0.0
-    timed_steps: int = 0
-    waited: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.mark = time.perf_counter()
-
-    def note(self, loss: Tensor) -> None:
-        """Keep a loss on the device; read them, which waits for the GPU, only when a line is due.
-
-        Raises:
-            FloatingPointError: a loss is not finite.
-        """
-        self.pending.append(loss)
-        trainer = self.trainer
-        if trainer.step == 1 or trainer.step % self.every == 0 or trainer.step == trainer.total:
-            self.flush()
-
-    def flush(self) -> None:
-        """Read the losses that are due, check them, tell."""
-        if not self.pending:
-            return
-        trainer, new = self.trainer, mean_over(self.trainer.group, torch.stack(self.pending))
-        now, steps = time.perf_counter(), len(self.pending)
-        spent, self.mark = now - self.mark, now
-        self.pending.clear()
-        bad = next((i for i, loss in enumerate(new) if not math.isfinite(loss)), None)
-        if bad is not None:
-            raise FloatingPointError(f"the loss is {new[bad]} at iteration {len(trainer.losses) + bad + 1}")
-        trainer.losses += new
-        if trainer.step > 1:  # the first step pays for start-up and compilation
-            self.seconds, self.timed_steps = self.seconds + spent, self.timed_steps + steps
-        if trainer.group.first:
-            self._tell(new, spent, steps)
-        self.waited = 0.0
-
-    def _tell(self, new: list[float], spent: float, steps: int) -> None:
-        t = self.trainer
-        left = (t.total - t.step) * spent / steps
-        speed = steps * t.config["data"]["batch_size"] * t.group.world / spent
-        rate = float(t.optimizer.param_groups[0]["lr"])
-        say(
-            f"iter {t.step}/{t.total}  loss {sum(new) / len(new):.4f}  lr {rate:.1e}  {speed:.1f} samples/s  "
-            f"data {100 * self.waited / spent:.0f} %  left {duration(left)}"
-        )
-        if self.board:
-            for i, loss in enumerate(new):
-                self.board.add_scalar("loss", loss, t.step - len(new) + i + 1)
-            self.board.add_scalar("lr", rate, t.step)
-
-    @property
-    def samples_per_second(self) -> float | None:
-        """Over all steps but the first."""
-        if not self.timed_steps:
-            return None
-        return self.timed_steps * self.trainer.config["data"]["batch_size"] * self.trainer.group.world / self.seconds
-
-
-def mean_over(group: Group, losses: Tensor) -> list[float]:
-    """Losses of the whole batch: the mean over all processes, which have equal shares of it."""
-    if group.world > 1:
-        dist.all_reduce(losses)
-        losses = losses / group.world
-    return losses.tolist()  # type: ignore[no-any-return]
-
-
-def duration(seconds: float) -> str:
-    """Hours, minutes and seconds as 1:02:03."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02d}:{second:02d}"
-
-
-class Interrupt:
-    """The first Ctrl-C ends training after the step it falls into, the second at once.
-
-    Not `active` among several processes: they could not agree on the step.
-    """
-
-    def __init__(self, active: bool) -> None:
-        self.active, self.asked = active, False
-
-    def __enter__(self) -> Interrupt:
-        if self.active:
-            self.before = signal.signal(signal.SIGINT, self._ask)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.active:
-            signal.signal(signal.SIGINT, self.before)
-
-    def _ask(self, *_: object) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-        say("stopping after this iteration; once more stops at once")
 
 
 def train(config: Config, work_dir: Path, device: torch.device, group: Group, resume: str | None) -> dict[str, Any]:
@@ -312,7 +46,6 @@ def train(config: Config, work_dir: Path, device: torch.device, group: Group, re
         _introduce(trainer, frames, chosen, resume)
     progress = Progress(trainer, config["log_every"], _board(config, work_dir) if group.first else None)
     results = _run(trainer, frames, work_dir, progress)
-    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _peak_memory()
     return {
         "schema": "lss_swin.summary/1",
         **runtime.describe(device),
@@ -331,7 +64,7 @@ def train(config: Config, work_dir: Path, device: torch.device, group: Group, re
         "val_iou_vis40": results.get("iou_vis40"),
         "val_frames": results.get("frames", 0),
         "samples_per_second": progress.samples_per_second,
-        "peak_memory_bytes": peak,
+        "peak_memory_bytes": runtime.peak_memory(device),
         "seconds": time.perf_counter() - began,
         "config": plain(config),
     }
@@ -432,16 +165,6 @@ def validate(trainer: Trainer, frames: Frames) -> dict[str, float | int]:
             f"visible vehicles only {results['iou_vis40']:.4f}"
         )
     return results
-
-
-def _peak_memory() -> int | None:
-    """Largest resident size of this process in bytes, where the system tells."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 _EPILOG = """examples:

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from lss_swin import geometry, runtime
-from lss_swin.data import on_device, open_frames, validation_loader
-from lss_swin.evaluate import guarded, newest_checkpoint, open_model, parser_for, predict, say
+from lss_swin import geometry
+from lss_swin.command import guarded, open_given, parser_for
+from lss_swin.data import on_device, validation_loader
+from lss_swin.evaluate import predict
 from lss_swin.nuscenes import CAMERAS, Frames
-from lss_swin.ops import backend
 
 Array = Any
 _CAMERA_WIDTH = 480
@@ -128,16 +128,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _visualize(given: argparse.Namespace) -> int:
-    device = runtime.pick_device(given.gpu_ids, given.device)
-    model, config = open_model(newest_checkpoint(given.checkpoint), device, given.cfg_options)
-    backend.choose(device, config["splat_backend"])
-    frames = open_frames(config, say)
-    precision = runtime.pick_precision(config["precision"], device)
-    loader = validation_loader(frames, config, given.split, take=max(1, given.frames))
+    it = open_given(given)
+    frames = it.frames
+    loader = validation_loader(frames, it.config, given.split, take=max(1, given.frames))
     given.out.mkdir(parents=True, exist_ok=True)
-    for batch in on_device(loader, device):
+    for batch in on_device(loader, it.device):
         with torch.inference_mode():
-            probability = predict(model, batch, precision).sigmoid()
+            probability = predict(it.model, batch, it.precision).sigmoid()
         for frame, p, label in zip(
             batch["frame"].tolist(), probability[:, 0].cpu().numpy(), batch["label"][:, 0].cpu().numpy()
         ):

@@ -1,0 +1,98 @@
+"""What the commands share: their words, their talk, and how they end."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from lss_swin import runtime
+from lss_swin.checkpoint import newest_checkpoint, open_model
+from lss_swin.config import Config, UsageError
+from lss_swin.data import open_frames
+from lss_swin.model import Lss
+from lss_swin.nuscenes import Frames
+from lss_swin.ops import backend
+
+
+def parser_for(what: str, example: str) -> argparse.ArgumentParser:
+    """Words that `test` and `visualize` share."""
+    parser = argparse.ArgumentParser(description=what, epilog=f"example: {example}")
+    parser.add_argument("checkpoint", help="file written by tools/train.py, or its work folder (then the newest)")
+    parser.add_argument("--gpu-ids", type=int, nargs="+", metavar="N", help="default: 0")
+    parser.add_argument("--device", choices=["cuda", "cpu"], help="cpu: say so to compute without a GPU")
+    parser.add_argument("--split", choices=["train", "val"], default="val")
+    parser.add_argument(
+        "--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="for example data.root=/data/nuscenes"
+    )
+    return parser
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A checkpoint that is ready to predict, and the frames to do it for."""
+
+    model: Lss
+    config: Config
+    device: torch.device
+    precision: torch.dtype
+    frames: Frames
+
+
+def open_given(given: argparse.Namespace) -> Opened:
+    """What the words of `parser_for` name.
+
+    Raises:
+        UsageError: no such checkpoint, or options that do not fit it.
+        GpuError: no usable GPU, and nobody said that the CPU will do.
+    """
+    device = runtime.pick_device(given.gpu_ids, given.device)
+    model, config = open_model(newest_checkpoint(given.checkpoint), device, given.cfg_options)
+    backend.choose(device, config["splat_backend"])
+    precision = runtime.pick_precision(config["precision"], device)
+    return Opened(model, config, device, precision, open_frames(config, say))
+
+
+def guarded(work: Callable[[], int]) -> int:
+    """Run a command; every ending is one sentence and an exit code.
+
+    Returns:
+        0 done, 1 failed, 2 asked for what cannot be, 4 no usable GPU, 130 interrupted.
+    """
+    try:
+        return work()
+    except UsageError as exc:
+        print(f"error: {_sentence(exc)}", file=sys.stderr)
+        return runtime.USAGE
+    except runtime.GpuError as exc:
+        print(f"error: {exc}\nhint: --device cpu computes without a GPU\n\n{runtime.diagnosis()}", file=sys.stderr)
+        return runtime.NO_GPU
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return runtime.INTERRUPTED
+    except torch.cuda.OutOfMemoryError as exc:
+        print(f"error: {str(exc).splitlines()[0]}\nhint: a smaller --cfg-options data.batch_size=N", file=sys.stderr)
+        return 1
+    except OSError as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return 1
+
+
+def _sentence(exc: UsageError) -> str:
+    """What the error says; one that comes from a worker of the loader says it in the last line of a traceback."""
+    text = str(exc).strip()
+    return text.splitlines()[-1].partition("UsageError: ")[2] if "Original Traceback" in text else text
+
+
+def say(text: str) -> None:
+    """Talk goes to stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def bar(done: int, total: int) -> None:
+    """A counter on a terminal, silence in a log."""
+    if sys.stderr.isatty():
+        print(f"\r{done}/{total} batches", end="\n" if done == total else "", file=sys.stderr, flush=True)

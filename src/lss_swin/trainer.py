@@ -1,0 +1,178 @@
+"""Model, optimiser and one step of them, on one GPU, on several, or recorded as a graph.
+
+Every random choice is a function of the seed and the iteration, so a resumed run repeats an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lss_swin import runtime
+from lss_swin.checkpoint import load_checkpoint
+from lss_swin.config import Config, UsageError, plain
+from lss_swin.data import Batch
+from lss_swin.evaluate import predict
+from lss_swin.graph import StepGraph
+from lss_swin.model import Lss, load_pretrained, parameter_groups
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes that train together."""
+
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes and talks."""
+        return self.rank == 0
+
+
+@contextmanager
+def join_group(device_type: str) -> Iterator[Group]:
+    """The group that torchrun started, or this process alone."""
+    if "RANK" not in os.environ:
+        yield Group()
+        return
+    dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
+    try:
+        yield Group(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
+
+
+def one_cycle(progress: float, warmup: float) -> float:
+    """Share of the largest learning rate: from 1/25 up along a cosine, then down to almost nothing."""
+    if progress < warmup:
+        return 0.04 + 0.96 * (1 - math.cos(math.pi * progress / warmup)) / 2
+    return 1e-5 + (1 - 1e-5) * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup))) / 2
+
+
+def loss_of(logits: Tensor, label: Tensor, pos_weight: float) -> Tensor:
+    """Mean binary cross entropy over all cells, vehicles weighted."""
+    weight = torch.full((), pos_weight, device=logits.device)  # no copy from the host: that would end a graph capture
+    return F.binary_cross_entropy_with_logits(logits, label.to(logits.dtype), pos_weight=weight)
+
+
+@dataclass
+class Trainer:
+    """Model, optimiser and the step they have reached."""
+
+    config: Config
+    device: torch.device
+    precision: torch.dtype
+    total: int
+    group: Group = Group()
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        torch.manual_seed(self.config["seed"])
+        self.bare = Lss(self.config)
+        if self.config["model"]["pretrained"]:
+            load_pretrained(self.bare, self.config["model"]["pretrained"])
+        self.bare = self.bare.to(self.device, memory_format=torch.channels_last)
+        self.model = self._wrapped()
+        options = self.config["optimizer"]
+        self.rate = options["lr"] * self.config["data"]["batch_size"] * self.group.world / options["lr_batch"]
+        cuda, graph = self.device.type == "cuda", self.config["graph"] and self.device.type == "cuda"
+        groups = parameter_groups(self.bare, options)
+        self.optimizer = torch.optim.AdamW(groups, lr=self.rate, fused=cuda, capturable=graph)
+        self._own_rates()
+        self.graph = StepGraph(self._compute, self._forget_gradients, self.group.world > 1) if graph else None
+
+    def _own_rates(self) -> None:
+        """Learning rates in tensors where a recorded step reads them, else numbers."""
+        graph = self.config["graph"] and self.device.type == "cuda"
+        for group in self.optimizer.param_groups:
+            group["lr"] = torch.full((), self.rate, device=self.device) if graph else self.rate
+            group["capturable"] = graph
+
+    def _forget_gradients(self) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _wrapped(self) -> nn.Module:
+        """The model as it is called: synchronised norms, compiled, shared among processes, as asked for."""
+        model: nn.Module = self.bare
+        cuda = self.device.type == "cuda"
+        if self.group.world > 1 and cuda:
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        if self.config["compile"]:
+            model = torch.compile(model)  # type: ignore[assignment]
+        if self.group.world > 1:
+            with (
+                torch.cuda.stream(torch.cuda.Stream()) if cuda else nullcontext()
+            ):  # a recorded step wants it built beside
+                return nn.parallel.DistributedDataParallel(
+                    model, [self.device] if cuda else None, gradient_as_bucket_view=True
+                )
+        return model
+
+    def train_step(self, batch: Batch) -> Tensor:
+        """One step of the optimiser; returns the loss, still on the device."""
+        torch.manual_seed((self.config["seed"] << 32) + self.step * self.group.world + self.group.rank)
+        share = one_cycle(self.step / self.total, self.config["optimizer"]["warmup"])
+        for group in self.optimizer.param_groups:
+            rate = self.rate * group["scale"] * share
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+        loss = self.graph(batch) if self.graph else self._compute(batch)
+        self.step += 1
+        return loss
+
+    def _compute(self, batch: Batch) -> Tensor:
+        """What a graph may record: forward, backward, clipping, optimiser; nothing that waits for the device."""
+        self._forget_gradients()
+        loss = loss_of(predict(self.model, batch, self.precision), batch["label"], self.config["pos_weight"])
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.bare.parameters(), self.config["optimizer"]["clip"], foreach=True)
+        self.optimizer.step()
+        return loss.detach()
+
+    def save(self, folder: Path) -> Path:
+        """Write a checkpoint, whole or not at all, and remove the oldest beyond those to keep."""
+        stored = {
+            "schema": "lss_swin.checkpoint/1",
+            "model": self.bare.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "losses": self.losses,
+            "config": plain(self.config),
+        }
+        buffer = io.BytesIO()
+        torch.save(stored, buffer)
+        path = folder / f"iter_{self.step:08d}.pth"
+        runtime.write_atomically(path, buffer.getvalue())
+        for old in sorted(folder.glob("iter_*.pth"))[: -max(1, self.config["checkpoint"]["keep"])]:
+            old.unlink()
+        return path
+
+    def resume(self, path: str) -> None:
+        """Go on where a checkpoint was written.
+
+        Raises:
+            UsageError: it belongs to another model.
+        """
+        stored = load_checkpoint(path)
+        try:
+            self.bare.load_state_dict(stored["model"])
+            self.optimizer.load_state_dict(stored["optimizer"])
+        except (RuntimeError, ValueError) as exc:
+            last = str(exc).splitlines()[-1].strip()
+            raise UsageError(f"{path} was written by another configuration: {last}") from exc
+        self._own_rates()
+        self.step, self.losses = stored["step"], list(stored["losses"])

@@ -13,9 +13,21 @@ SRC = Path(__file__).parents[1] / "src" / "archfit"
 
 # From the top: each floor may import all floors below it.
 FLOORS = (
-    {"__main__", "cli", "demo", "flow", "scanning", "compiling", "session", "quick", "logs_cli", "excepthook"},
+    {
+        "__main__",
+        "cli",
+        "demo",
+        "flow",
+        "scanning",
+        "compiling",
+        "bundling",
+        "session",
+        "quick",
+        "logs_cli",
+        "excepthook",
+    },
     {"api"},
-    {"extensions"},
+    {"extensions", "bundle"},
     {"logs", "fleet"},
     {
         "probe",

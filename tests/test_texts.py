@@ -233,6 +233,7 @@ def test_a_hint_needs_no_more_than_its_error_tells() -> None:
         "probe-unknown": {"near"},
         "driver-first": {"command"},
         "driver-window": {"command"},
+        "bundle-nothing": {"command"},
         "internal": {"log"},
         "no-state": {"target"},
         "not-verified-packages": {"options"},

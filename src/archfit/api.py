@@ -20,11 +20,13 @@ from archfit.arch import ComputeCapability, CudaVersion
 from archfit.audit import Audit, Policy
 from archfit.audit import audit as audit_subject
 from archfit.binary.kernels import kernels_of, readable
+from archfit.bundle import Target as Bundled
+from archfit.bundle import fill, find_wheels
 from archfit.catalog import load_catalog
 from archfit.catalog.changes import load_changes
 from archfit.checks import diagnose
 from archfit.coverage import lacking
-from archfit.errors import FormatError, ObserveError, ProblemError, UsageError
+from archfit.errors import ApplyError, FormatError, ObserveError, ProblemError, UsageError
 from archfit.matrix import Matrix, matrix_of
 from archfit.model import (
     Diagnosis,
@@ -59,6 +61,7 @@ from archfit.requirements import markers_of
 from archfit.resolver import Ground, ask_all
 from archfit.scan import ScanWish, wheels_in
 from archfit.scan import scan as scan_files
+from archfit.scan.index import RemoteWheel
 from archfit.sources import search_source as look_through
 from archfit.transaction import (
     Change,
@@ -75,6 +78,7 @@ from archfit.transaction import (
     unfinished,
 )
 from archfit.transaction.bundle import OnBytes, check_bundle, pinned, plan_file, wheel_folder
+from archfit.transaction.bundle import Wheel as BundleWheel
 from archfit.transaction.installer import Lock, cache_folder, create_environment, find_python, install, lock_of, resolve
 from archfit.verify import LEVELS, default_level, verify
 
@@ -89,6 +93,7 @@ __all__ = [
     "ScanWish",
     "Wish",
     "audit",
+    "bundled_first",
     "cache_folder",
     "compile_extensions",
     "cost_of",
@@ -98,6 +103,8 @@ __all__ = [
     "devices_of",
     "doctor",
     "environment_root",
+    "fill_bundle",
+    "find_bundle",
     "find_interpreter",
     "freed_bytes",
     "give_up",
@@ -117,6 +124,7 @@ __all__ = [
     "spread",
     "upgrade",
     "with_changes",
+    "write_bundle_plan",
 ]
 
 _BROKEN = ("rebuild", "replace", "leave")  # steps whose package does not load until something is done
@@ -325,6 +333,45 @@ def search_source(plan: Plan, root: Path, on_file: OnRead | None = None) -> Plan
     wanted = {change.id for change in plan.changes}
     rows = [row for row in load_changes() if row.id in wanted]
     return replace(plan, search=look_through(root, rows, on_file))
+
+
+def bundled_first(plan: Plan) -> Plan:
+    """A plan whose first option is the best one that the resolver has pinned to files.
+
+    Raises:
+        ProblemError: there is none.
+    """
+    first = next((o for o in plan.options if o.locked and o.kind == "upgrade"), None)
+    if first is None:
+        raise ProblemError("bundle-nothing", target=plan.environment.root, command=plan.environment.command("plan"))
+    return replace(plan, options=(first, *(o for o in plan.options if o is not first)))
+
+
+def find_bundle(plan: Plan, wish: PlanWish) -> tuple[RemoteWheel, ...]:
+    """The files that the first option of a plan installs, for its target; raises ObserveError where one is not to be had."""
+    python = plan.environment.interpreter
+    known = python.value if isinstance(python, Known) else None
+    target = Bundled(
+        wish.python_tag or (known.tag if known else ""),
+        wish.platform or (known.platform if known else ""),
+        known.libc if known and not wish.platform else None,
+    )
+    return find_wheels(plan.options[0].locked, target)
+
+
+def fill_bundle(
+    folder: Path, files: Sequence[RemoteWheel], on_bytes: OnCount, on_total: OnCount
+) -> tuple[BundleWheel, ...]:
+    """Load files into a bundle, held against their hashes; see `bundle.fill`."""
+    return fill(folder, files, on_bytes, on_total)
+
+
+def write_bundle_plan(folder: Path, document: str) -> None:
+    """Put the plan beside its wheels; it is there only once they all are."""
+    try:
+        plan_file(folder).write_text(document, "utf-8")
+    except OSError as error:
+        raise ApplyError("bundle-unwritable", path=plan_file(folder), cause=error.strerror) from error
 
 
 def load_plan(path: Path, environment: Environment) -> Plan:

@@ -8,9 +8,10 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from archfit import api
+from archfit.bundling import write_bundle
 from archfit.cli.answer import answer, page
 from archfit.cli.options import HERE, PLAIN, Choice, Manner, Pretend, Strategy, Target, platform_tag, python_tag
-from archfit.errors import ExitCode
+from archfit.errors import ExitCode, UsageError
 from archfit.flow import diagnose
 from archfit.model import Plan
 from archfit.report import json_v1, record
@@ -28,17 +29,22 @@ def plan(
     strategy: Choice = Strategy.NEAREST,
     source: Annotated[Path | None, Parameter(help="option.source")] = None,
     offline: Annotated[bool, Parameter(help="option.offline")] = False,
+    offline_bundle: Annotated[Path | None, Parameter(help="option.offline-bundle")] = None,
     manner: Manner = PLAIN,
 ) -> int:
     """List every way out, best first, with cost, risk and commands; and what does not help, with the reason."""
     session = manner.session()
     with error_door(session):
         manner.check_output(".json", ".md", ".html")
+        if offline and offline_bundle:
+            raise UsageError("bundle-offline")
         wish = api.PlanWish(strategy.value, python_tag(python), platform_tag(platform))
         diagnosis = diagnose(session, target, pretend.gpu, pretend.driver)
         with session.counting("asking"):
             found = api.make_plan(diagnosis, wish, ask=not offline)
         found = _with_source(session, found, source)
+        if offline_bundle:
+            found = write_bundle(session, found, wish, offline_bundle)
         answer(
             session,
             manner,

@@ -33,6 +33,12 @@ def find_sdist(requirement: str) -> RemoteWheel | None:
     return found[fitting[0]] if fitting else None
 
 
+def published(project: str, index: str | None = None) -> tuple[RemoteWheel, ...]:
+    """Every file that `index` lists for a project, or that the indexes of uv's settings do; nothing where none answers."""
+    where = [index] if index else _indexes()
+    return tuple(file for address in where for file in _files(address, canonicalize_name(project)))
+
+
 def _indexes() -> list[str]:
     """Addresses of simple indexes, in the order in which uv asks them."""
     listed = run_uv(

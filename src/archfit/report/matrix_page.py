@@ -97,7 +97,7 @@ def render_matrix_page(
         messages,
         when,
         title=lambda m: m.page("title-matrix"),
-        scripts=("matrix.js",),
+        scripts=("matrix_ask.js", "matrix_show.js"),
         command="matrix",
         data=data,
         total=f"{len(matrix.rows):,}",
@@ -120,6 +120,13 @@ def _texts(messages: Messages) -> dict[str, str]:
     plain = {key: messages.page(key) for key in _PLAIN}
     filled = {key: messages.page(key, **{n: f"{{{n}}}" for n in names}) for key, names in _FILLED.items()}
     return plain | filled
+
+
+_FIELDS = (
+    *("package", "version", "variant", "cuda", "platform", "tags", "index"),
+    *("confidence", "source", "driver", "verdicts", "drivers"),
+)
+"""The values of a row, in order."""
 
 
 class _Index:
@@ -146,6 +153,7 @@ class _Tables:
 
     def document(self) -> dict[str, Any]:
         return {
+            "fields": _FIELDS,
             "packages": self.packages.values,
             "newest": self.newest,
             "cudas": self.cudas.values,

@@ -5,7 +5,7 @@
   const all = (selector, from = document) => [...from.querySelectorAll(selector)];
   const kept = {
     get(key) { try { return localStorage.getItem("archfit-" + key); } catch { return null; } },
-    set(key, value) { try { localStorage.setItem("archfit-" + key, value); } catch { /* a page without storage works as well */ } },
+    set(key, value) { try { localStorage.setItem("archfit-" + key, value); } catch { /* it works as well without */ } },
   };
 
   // --- language and theme
@@ -103,7 +103,10 @@
 
   // --- on paper everything is unfolded
   let folded = [];
-  addEventListener("beforeprint", () => { folded = all("details:not([open])"); folded.forEach((fold) => { fold.open = true; }); });
+  addEventListener("beforeprint", () => {
+    folded = all("details:not([open])");
+    folded.forEach((fold) => { fold.open = true; });
+  });
   addEventListener("afterprint", () => folded.forEach((fold) => { fold.open = false; }));
 
   speak(kept.get("language") || root.dataset.language);

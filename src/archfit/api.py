@@ -156,7 +156,12 @@ class Prepared:
     @property
     def changes(self) -> tuple[LockedPackage, ...]:
         """Every package that would change."""
-        return self.lock.changes
+        current = {d.name: d.version for d in self.before.environment.distributions}
+        compiled = (
+            LockedPackage(b.package, current.get(b.package), b.version, b.wheel.stat().st_size, b.sha256)
+            for b in self.built
+        )
+        return (*self.lock.changes, *compiled)
 
 
 @dataclass(frozen=True, slots=True)

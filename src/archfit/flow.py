@@ -56,6 +56,7 @@ def announce(session: Session, prepared: api.Prepared) -> None:
 
 def upgrade_document(session: Session, prepared: api.Prepared, receipt: api.Receipt | None) -> json_v1.Document:
     """The document of an upgrade, done or only tried."""
+    prepared = receipt.prepared if receipt else prepared  # with what was compiled
     return json_v1.upgrade_document(
         "done" if receipt else "dry-run",
         prepared.before,

@@ -137,7 +137,7 @@ def _borrow(venv: Path, sites: Sequence[Path]) -> None:
 
 
 def _ask(python: Path) -> dict[str, str]:
-    done = subprocess.run([python, "-c", _ASK], check=False, capture_output=True, text=True, timeout=_TIMEOUT_S)
+    done = subprocess.run([python, "-I", "-c", _ASK], check=False, capture_output=True, text=True, timeout=_TIMEOUT_S)
     if done.returncode != 0:
         raise BuildError("rebuild-torch-fails", cause=(done.stderr.strip().splitlines() or ["-"])[-1])
     answer: dict[str, str] = json.loads(done.stdout.splitlines()[-1])

@@ -55,7 +55,7 @@ from archfit.probe import Wish, observe
 from archfit.probe.choose import Choice, choose_target, expand, is_environment
 from archfit.probe.observe import observe_code, observe_interpreter, parse_driver, parse_gpus
 from archfit.probe.packages import observe_packages
-from archfit.rebuild import BuildError, Built, OnProgress, Wanted, install_built
+from archfit.rebuild import BuildError, Built, OnProgress, Wanted, find_toolkits, install_built
 from archfit.rebuild import Progress as BuildProgress
 from archfit.requirements import markers_of
 from archfit.resolver import Ground, ask_all
@@ -309,10 +309,11 @@ def make_plan(diagnosis: Diagnosis, wish: PlanWish, *, ask: bool = False) -> Pla
     With `ask` the real resolver is asked about the best builds beside all that is installed; else the catalog alone answers
     and nothing is asked of the network.
     """
-    catalog = load_catalog()
+    catalog, env = load_catalog(), diagnosis.environment
     if not ask:
         return plan(diagnosis, catalog, wish)
-    env = diagnosis.environment
+    if wish.platform is None and any(d.torch_extensions for d in env.distributions):
+        wish = replace(wish, toolkits=tuple(toolkit.cuda for toolkit in find_toolkits(os.environ)))
     known = isinstance(env.interpreter, Known)
     ground = Ground(
         env.python if known else Path(sys.executable),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from archfit.arch import CudaVersion
 from archfit.errors import ObserveError
 from archfit.model import Distribution, Environment, Option, Plan, Rejected, Text, TorchBuild, Unknown, Unsolved
 from archfit.report.messages import Messages
@@ -388,3 +389,40 @@ def test_what_was_said_replaces_what_could_not_be_asked() -> None:
 def test_every_hardware_generation_is_told_apart() -> None:
     """A row of the catalog for each GPU that these tests name."""
     assert [str(c) for c in sorted(CATALOG.generations)][-4:] == ["10.3", "11.0", "12.0", "12.1"]
+
+
+def test_a_torch_whose_extensions_can_be_compiled_comes_first() -> None:
+    """PyPI has the whole compiler from CUDA 13 on: torch 2.8.0 for CUDA 12.8 is nearer, but would leave mmcv behind."""
+    seen = world(torch(), extension(), release="580.65.06")
+    plan = plan_of(seen, toolkits=())
+    assert plan.options[0].torch == TorchBuild("2.11.0", "13.0", "PyPI")
+    told = [r for r in plan.rejected if r.why.key == "no-compiler"]
+    assert [r.why.values for r in told] == [
+        {"packages": "mmcv 2.2.0", "cuda": "12.8"},
+        {"packages": "mmcv 2.2.0", "cuda": "12.9"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("toolkits", "release", "chosen"),
+    [
+        (None, "580.65.06", "2.8.0"),  # nobody looked
+        ((CudaVersion(12, 9),), "580.65.06", "2.8.0"),  # the machine has a compiler for CUDA 12
+        ((CudaVersion(12, 4),), "580.65.06", "2.11.0"),  # one that does not know the GPU
+        ((), "570.86.16", "2.8.0"),  # the driver loads no CUDA 13: said as a risk
+    ],
+)
+def test_compilers_decide_among_what_the_driver_loads(
+    toolkits: tuple[CudaVersion, ...] | None, release: str, chosen: str
+) -> None:
+    plan = plan_of(world(torch(), extension(), release=release), toolkits=toolkits)
+    best = plan.options[0]
+    assert best.torch is not None
+    assert best.torch.version == chosen
+    assert ("no-compiler" in {risk.key for risk in best.risks}) == (release == "570.86.16")
+
+
+def test_without_extensions_compilers_do_not_matter() -> None:
+    best = plan_of(world(torch(), vision(), release="580.65.06"), toolkits=()).options[0]
+    assert best.torch is not None
+    assert best.torch.version == "2.8.0"

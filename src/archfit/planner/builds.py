@@ -9,6 +9,7 @@ from typing import Literal
 
 from archfit.catalog import Build
 from archfit.model import Pin, Question, Resolution
+from archfit.planner.extensions import ways_for
 from archfit.planner.situation import Situation
 from archfit.requirements import pins_against
 
@@ -27,12 +28,16 @@ _FAMILY = ("torch", "torchvision", "torchaudio", "triton", "pytorch-triton", "tr
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A build that can be installed here, what would be asked about it, and what the resolver said, if it was asked."""
+    """A build that can be installed here, what would be asked about it, and what the resolver said, if it was asked.
+
+    `stuck` are extensions that would have to be compiled for it, where no compiler for its CUDA can be had.
+    """
 
     build: Build
     question: Question
     answer: Resolution | None
     pins: tuple[Pin, ...]
+    stuck: tuple[str, ...] = ()
 
     @property
     def confirmed(self) -> bool:
@@ -92,9 +97,10 @@ def candidates(
 ) -> list[Candidate]:
     """Builds that can be installed, hold code for every GPU and load on the driver; best first.
 
-    nearest: what the resolver confirms; what changes the fewest other packages; what goes back the fewest releases; what can
-    compile for the GPUs at run time; the release that is there; PyPI before a further index; what was measured; the nearest
-    release. latest: the newest that does not go back, where it is known to exist.
+    nearest: what the resolver confirms; what leaves no extension behind that cannot be compiled; what changes the fewest
+    other packages; what goes back the fewest releases; what can compile for the GPUs at run time; the release that is there;
+    PyPI before a further index; what was measured; the nearest release. latest: the newest that does not go back, where it
+    is known to exist.
     """
     found = [_candidate(situation, b, answers) for b in (fitting(situation) if builds is None else builds)]
     silent = {q.index for q, answer in answers.items() if answer.state == "unreachable"}
@@ -117,7 +123,18 @@ def candidates(
         others = len(candidate.others) if candidate.confirmed else max(fewest, len(candidate.others))
         near = _releases_between(minors, build, current), -build.order[-1]
         moves = build.order[:2] != current[:2]
-        return unconfirmed, others, back, foreign, moves, not build.on_pypi, trust, near, _cuda_order(build)
+        return (
+            unconfirmed,
+            bool(candidate.stuck),
+            others,
+            back,
+            foreign,
+            moves,
+            not build.on_pypi,
+            trust,
+            near,
+            _cuda_order(build),
+        )
 
     return sorted(found, key=rank)
 
@@ -150,7 +167,15 @@ def _candidate(situation: Situation, build: Build, answers: Answers) -> Candidat
     question = question_of(situation, build)
     specs = specs_of(situation, build)
     pins = pins_against(situation.environment.distributions, specs, situation.markers)
-    return Candidate(build, question, answers.get(question), pins)
+    return Candidate(build, question, answers.get(question), pins, _stuck(situation, build))
+
+
+def _stuck(situation: Situation, build: Build) -> tuple[str, ...]:
+    if build.cuda is None or situation.compiles(build.cuda):
+        return ()
+    moves = build.torch != situation.torch_release
+    ways = ways_for(situation, build.torch, build.cuda, moves=moves)
+    return tuple(f"{way.package} {way.current}" for way in ways if way.kind == "rebuild")
 
 
 def _releases_between(minors: Sequence[tuple[int, ...]], build: Build, current: tuple[int, ...]) -> int:

@@ -52,11 +52,15 @@ _DECISIVE = frozenset({"torch", "torch-arch", "extensions", "files"})
 
 @dataclass(frozen=True, slots=True)
 class PlanWish:
-    """How to choose, and what to pretend about the target: ``cp311``, ``linux_x86_64``."""
+    """How to choose, and what to pretend about the target: ``cp311``, ``linux_x86_64``.
+
+    `toolkits` are the CUDA compilers of this machine; None where nobody looked.
+    """
 
     strategy: Strategy = "nearest"
     python_tag: str | None = None
     platform: str | None = None
+    toolkits: tuple[CudaVersion, ...] | None = None
 
 
 def questions(diagnosis: Diagnosis, catalog: Catalog, wish: PlanWish, answers: Answers) -> tuple[Question, ...]:
@@ -65,7 +69,7 @@ def questions(diagnosis: Diagnosis, catalog: Catalog, wish: PlanWish, answers: A
     Raises:
         ObserveError: as `plan` does.
     """
-    situation = situation_of(diagnosis, catalog, wish.python_tag, wish.platform)
+    situation = situation_of(diagnosis, catalog, wish.python_tag, wish.platform, wish.toolkits)
     if _nothing_to_do(diagnosis, situation, wish, answers):
         return ()
     if _torch_moves(situation, wish):
@@ -83,7 +87,7 @@ def plan(diagnosis: Diagnosis, catalog: Catalog, wish: PlanWish, answers: Answer
     Raises:
         ObserveError: no GPU is known, nothing is known about the target's Python, or the diagnosis is undecided.
     """
-    situation = situation_of(diagnosis, catalog, wish.python_tag, wish.platform)
+    situation = situation_of(diagnosis, catalog, wish.python_tag, wish.platform, wish.toolkits)
     said = answers or {}
     if _nothing_to_do(diagnosis, situation, wish, said):
         return Plan(diagnosis.environment, (Option("none", Text("none")),), (), ())

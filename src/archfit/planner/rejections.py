@@ -15,7 +15,8 @@ def rejections(situation: Situation, asked: Sequence[Candidate]) -> tuple[Reject
     """Everything that could be taken for a way out, and why it is none.
 
     An index whose CUDA cannot serve a GPU; a build that was made without code for one; PyPI's CPU builds; a build without a
-    wheel for this Python or glibc; one that the driver blocks; one that the resolver refuses; and 'only a new driver'.
+    wheel for this Python or glibc; one that the driver blocks; one that the resolver refuses; one that leaves an extension
+    without a compiler, where another does not; and 'only a new driver'.
     """
     return (
         *_toolkits(situation),
@@ -24,6 +25,7 @@ def rejections(situation: Situation, asked: Sequence[Candidate]) -> tuple[Reject
         *_no_wheel(situation),
         *_blocked_by_driver(situation),
         *_refused(asked),
+        *_stuck(asked),
         *_driver_alone(situation),
     )
 
@@ -182,6 +184,18 @@ def _refused(asked: Iterable[Candidate]) -> list[Rejected]:
             key = (state, *(f"{p.package}:{p.requirement}" for p in broken)) if broken else (state, detail)
             rows.setdefault(key, (_why_refused(state, broken, detail), []))[1].append(name)
     return [Rejected(Text("plain", {"text": ", ".join(names)}), why) for why, names in rows.values()]
+
+
+def _stuck(asked: Sequence[Candidate]) -> list[Rejected]:
+    """Builds for which an extension cannot be compiled here, where it can for the best one."""
+    if not asked or asked[0].stuck:
+        return []
+    found = {c.build: c for c in asked if c.stuck}
+
+    def why(build: Build) -> Text:
+        return Text("no-compiler", {"packages": ", ".join(found[build].stuck), "cuda": str(build.cuda)})
+
+    return _grouped(sorted(found, key=lambda build: build.order), why)
 
 
 def _why_refused(state: str, broken: Sequence[Pin], detail: str) -> Text:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from archfit.arch import ComputeCapability, Verdict, is_tegra
+from archfit.arch import ComputeCapability, CudaVersion, Verdict, is_tegra
 from archfit.catalog import Build, Catalog
+from archfit.catalog.recipes import toolchain_for
 from archfit.errors import ObserveError
 from archfit.model import Diagnosis, Distribution, DriverRelease, Environment, Finding, Gpu, Known
 from archfit.requirements import Markers, markers_of
@@ -23,6 +24,7 @@ class Situation:
     without code for one of the GPUs. `ptx_driver` is the oldest driver that compiles the PTX which a finding names as too
     new. `unserved` are GPUs for which the installed torch has no code. `python_tag` and `platform` are spelled as in the
     catalog: ``cp311``, ``linux_x86_64``; `markers` are what requirements ask about them.
+    `toolkits` are the releases of the CUDA compilers on this machine; None where nobody looked.
     """
 
     environment: Environment
@@ -38,6 +40,7 @@ class Situation:
     glibc: tuple[int, ...] | None
     unserved: tuple[Gpu, ...] = ()
     markers: Markers = field(default_factory=dict)
+    toolkits: tuple[CudaVersion, ...] | None = None
 
     @property
     def capabilities(self) -> tuple[ComputeCapability, ...]:
@@ -126,6 +129,19 @@ class Situation:
         """Does it hold machine code for one GPU? PTX is no reason to choose a build: its libraries have none."""
         return build.verdict(gpu.capability) in (Verdict.NATIVE, Verdict.COMPATIBLE)
 
+    def compiles(self, cuda: CudaVersion) -> bool:
+        """Can a compiler for this CUDA be had that knows every GPU: from PyPI, or a toolkit of the machine?
+
+        Yes where nobody looked at the machine.
+        """
+        if self.toolkits is None or (toolchain_for(cuda) and self._knows_all(cuda)):
+            return True
+        return any(t.major == cuda.major and self._knows_all(t) for t in self.toolkits)
+
+    def _knows_all(self, cuda: CudaVersion) -> bool:
+        row = self.catalog.toolkit(cuda)
+        return row is None or all(self.catalog.can_target(row, c) for c in self.capabilities)
+
     def loads(self, build: Build) -> bool:
         """Is the driver new enough for this build? Yes where the driver is not known, or must be changed anyway."""
         if self.driver is None or self.driver_unfit or build.cuda is None:
@@ -134,7 +150,13 @@ class Situation:
         return needed is None or self.driver >= needed or self.environment.driver_knows(build.cuda)
 
 
-def situation_of(diagnosis: Diagnosis, catalog: Catalog, python_tag: str | None, platform: str | None) -> Situation:
+def situation_of(
+    diagnosis: Diagnosis,
+    catalog: Catalog,
+    python_tag: str | None,
+    platform: str | None,
+    toolkits: tuple[CudaVersion, ...] | None = None,
+) -> Situation:
     """Pull the facts together.
 
     Raises:
@@ -163,6 +185,7 @@ def situation_of(diagnosis: Diagnosis, catalog: Catalog, python_tag: str | None,
         glibc=parse_glibc(python.libc) if python and not platform else None,
         unserved=tuple(g for g in env.devices if g.capability.sm in lacking or env.distribution("torch") is None),
         markers=markers_of(env, tag, where),
+        toolkits=toolkits,
     )
 
 

@@ -47,7 +47,12 @@ def upgrade_option(situation: Situation, candidate: Candidate) -> Option:
             Requires(driver=situation.driver_for(build), python=_requires_python(situation, build)),
             locked,
         ),
-        risks=(*jetson_risks(situation), *_risks(situation, build), *_answer_risks(candidate)),
+        risks=(
+            *jetson_risks(situation),
+            *_risks(situation, build),
+            *_answer_risks(candidate),
+            *_compiler_risks(candidate),
+        ),
         locked=locked,
         extensions=ways,
         **commands(situation, wanted, index, same),
@@ -78,6 +83,11 @@ def _answer_risks(candidate: Candidate) -> list[Text]:
         where = candidate.question.index or "PyPI"
         risks.append(Text("risk-unconfirmed", {"index": where, "cause": candidate.answer.detail}))
     return risks
+
+
+def _compiler_risks(candidate: Candidate) -> list[Text]:
+    values = {"packages": ", ".join(candidate.stuck), "cuda": str(candidate.build.cuda)}
+    return [Text("no-compiler", values)] if candidate.stuck else []
 
 
 def priced(requires: Requires, locked: Sequence[LockedPackage]) -> Requires:

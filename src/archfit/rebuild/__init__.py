@@ -5,6 +5,7 @@ from archfit.rebuild.make import rebuild
 from archfit.rebuild.origin import find_origin
 from archfit.rebuild.records import BuildError, Built, Ground, OnProgress, Progress, Wanted
 from archfit.rebuild.store import Store
+from archfit.rebuild.toolchain import find_toolkits
 
 __all__ = [
     "BuildError",
@@ -15,6 +16,7 @@ __all__ = [
     "Store",
     "Wanted",
     "find_origin",
+    "find_toolkits",
     "install_built",
     "rebuild",
 ]

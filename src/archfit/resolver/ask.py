@@ -57,24 +57,19 @@ def ask(ground: Ground, question: Question) -> Resolution:
     moving = {pin.package: pin for pin in _pins(ground, question, wanted)}
     bounds = bounds_of(ground.installed, ground.markers, (*question.names, *moving))
     found = _compile(ground, question, moving, bounds)
-    for _ in range(_ROUNDS):
-        if found.state not in ("resolved", "conflict"):
-            return found
-        if found.state == "conflict" and (stuck := _stuck(ground, question, moving)):
+    if found.state == "conflict":
+        if stuck := _stuck(ground, question, moving):
             return Resolution("conflict", broken=stuck, detail=found.detail)
-        seen = found if found.state == "resolved" else _compile(ground, question, {}, [])
-        if seen.state != "resolved":
-            return seen
-        pins = _pins(ground, question, {package.name: package.wanted for package in seen.locked})
+        found = _compile(ground, question, moving, [])
+    for _ in range(_ROUNDS):
+        if found.state != "resolved":
+            return replace(found, broken=tuple(moving.values())) if found.state == "conflict" else found
+        pins = _pins(ground, question, {package.name: package.wanted for package in found.locked})
         fresh = {pin.package: pin for pin in pins if pin.package not in moving}
         if not fresh:
-            break
+            return replace(found, moved=tuple(moving.values()))
         moving |= fresh
         found = _compile(ground, question, moving, [])
-    else:
-        return Resolution("conflict", broken=tuple(moving.values()), detail=found.detail)
-    if found.state == "resolved":
-        return replace(found, moved=tuple(moving.values()))
     return Resolution("conflict", broken=tuple(moving.values()), detail=found.detail)
 
 

@@ -6,6 +6,7 @@ from bisect import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import urlsplit
 
 from archfit.catalog import Build
 from archfit.model import Pin, Question, Resolution
@@ -103,14 +104,14 @@ def candidates(
     is known to exist.
     """
     found = [_candidate(situation, b, answers) for b in (fitting(situation) if builds is None else builds)]
-    silent = {q.index for q, answer in answers.items() if answer.state == "unreachable"}
+    silent = _silent(answers)
     current = order_of(situation.torch_release)
     minors = sorted({b.order[:2] for b in situation.catalog.builds})
     fewest = min((len(c.others) for c in found if c.confirmed), default=0)  # who was not asked may need as many
 
     def rank(candidate: Candidate) -> tuple[object, ...]:
         build = candidate.build
-        unconfirmed = not candidate.confirmed and bool({None, candidate.question.index} & silent)
+        unconfirmed = not candidate.confirmed and bool({None, _host(candidate.question)} & silent)
         trust = _TRUST.index(build.confidence)
         newest = tuple(-part for part in build.order)
         back = _releases_between(minors, build, current) if current and build.order < current else 0
@@ -153,9 +154,18 @@ def picked(found: Sequence[Candidate], answers: Answers) -> list[Candidate]:
 
 def unasked(chosen: Sequence[Candidate], answers: Answers) -> tuple[Question, ...]:
     """What must still be asked about them; nothing where an index did not answer before, or enough was asked."""
-    silent = {q.index for q, answer in answers.items() if answer.state == "unreachable"}
-    open_ = [c.question for c in chosen if c.answer is None and not {None, c.question.index} & silent]
+    silent = _silent(answers)
+    open_ = [c.question for c in chosen if c.answer is None and not {None, _host(c.question)} & silent]
     return tuple(open_[: max(0, MOST_ASKED - len(answers))])
+
+
+def _silent(answers: Answers) -> set[str | None]:
+    """Hosts that did not answer; None is the default index, which every question needs."""
+    return {_host(question) for question, answer in answers.items() if answer.state == "unreachable"}
+
+
+def _host(question: Question) -> str | None:
+    return urlsplit(question.index).netloc if question.index else None
 
 
 def order_of(release: str | None) -> tuple[int, ...] | None:

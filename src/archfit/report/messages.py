@@ -30,6 +30,10 @@ _COMMANDS = (
 _COMMAND = re.compile(rf"\barchfit (?=(?:{_COMMANDS})\b|--help\b)")
 
 
+_REASONS = frozenset({"cause", "text"})
+"""The placeholders that are filled with reasons as they arose."""
+
+
 class Messages:
     """All sentences of one language; commands in them are spelled so that this reader can run them.
 
@@ -70,7 +74,24 @@ class Messages:
 
     def values(self, values: Values) -> dict[str, str]:
         """Values as words: a sentence among them is filled first."""
-        return {name: self.text(value) if isinstance(value, Text) else value for name, value in values.items()}
+        return {name: self.text(v) if isinstance(v, Text) else self._value(name, v) for name, v in values.items()}
+
+    def _value(self, name: str, value: str) -> str:
+        return self.reason(value) if name in _REASONS else value
+
+    def reason(self, reason: str) -> str:
+        """A reason as it arose, in this language where it is a known one: of ``NVML: not found; x: denied`` each part."""
+        if self.language == "en":
+            return reason
+        for key, pattern in _reason_patterns():
+            if match := pattern.fullmatch(reason):
+                words = {name: self.reason(value) for name, value in match.groupdict().items()}
+                return str(self._table["reason"][key]).format(**words)
+        for mark, own in (("; ", "；"), (": ", "：")):
+            head, found, tail = reason.partition(mark)
+            if found and (said := (self.reason(head), self.reason(tail))) != (head, tail):
+                return own.join(said)
+        return reason
 
     def because(self, evidence: Evidence) -> str:
         """Why a probe ended as it did; empty where there is nothing to say."""
@@ -125,13 +146,26 @@ class Messages:
     def error(self, error: ArchfitError) -> str:
         """What went wrong, in one sentence."""
         table = "text" if isinstance(error, FormatError) else "error"
-        values = {name: self.text(v) if isinstance(v, Text) else v for name, v in error.values.items()}
+        values = {
+            name: self.text(v) if isinstance(v, Text) else self._value(name, v) if isinstance(v, str) else v
+            for name, v in error.values.items()
+        }
         return self._fill(self._table[table][error.key], values)
 
     def hint(self, error: ArchfitError) -> str | None:
         """What to try, if there is something to try."""
         sentence = self._table["hint"].get(error.key)
         return self._fill(sentence, error.values) if sentence else None
+
+
+@lru_cache(maxsize=1)
+def _reason_patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
+    """The known reasons, the longest first; a placeholder takes what stands in its place."""
+    sentences = dict(sorted(_load("en")["reason"].items(), key=lambda row: -len(row[1])))
+    return tuple(
+        (key, re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+?)", re.escape(sentence)), re.DOTALL))
+        for key, sentence in sentences.items()
+    )
 
 
 _TEXTS = Path(__file__).with_name("texts")

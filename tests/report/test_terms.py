@@ -49,14 +49,15 @@ def terms() -> dict[str, str]:
 TERMS = {e: c for e, c in terms().items() if e not in MANY_SENSES and e not in LATIN}
 
 
+NAMES = re.compile(
+    r"\{\w+\}|archfit \w+|--\w[\w-]*|`[^`]*`|'[^'\n]*'|\w+\(\)|NVIDIA Container Toolkit|doctor, plan, upgrade, verify, history"
+    r"|\b[A-Z_]{4,}\b|(?<![\w ])-\w+"
+)
+
+
 def prose(sentence: str) -> str:
     """A sentence without placeholders, commands, options and what stands in quotes: there words are names."""
-    sentence = re.sub(r"(?m)^(?:archfit|python|source) .*?(?= # |$)", "", sentence)
-    return re.sub(
-        r"\{\w+\}|archfit \w+|--\w[\w-]*|`[^`]*`|'[^'\n]*'|\w+\(\)|NVIDIA Container Toolkit|doctor, plan, upgrade, verify, history|\b[A-Z_]{4,}\b|(?<![\w ])-\w+",
-        "",
-        sentence,
-    )
+    return NAMES.sub("", re.sub(r"(?m)^(?:archfit|python|source) .*?(?= # |$)", "", sentence))
 
 
 @pytest.mark.parametrize("term", TERMS)

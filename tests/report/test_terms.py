@@ -50,8 +50,8 @@ TERMS = {e: c for e, c in terms().items() if e not in MANY_SENSES and e not in L
 
 
 NAMES = re.compile(
-    r"\{\w+\}|archfit \w+|--\w[\w-]*|`[^`]*`|'[^'\n]*'|\w+\(\)|NVIDIA Container Toolkit|doctor, plan, upgrade, verify, history"
-    r"|\b[A-Z_]{4,}\b|(?<![\w ])-\w+"
+    r"\{\w+\}|archfit \w+|--\w[\w-]*|`[^`]*`|'[^'\n]*'|\w+\(\)|NVIDIA Container Toolkit"
+    r"|doctor, plan, upgrade, verify, history|\b[A-Z_]{4,}\b|(?<![\w ])-\w+"
 )
 
 

@@ -2,13 +2,14 @@
 """Rebuild mmcv 2.2.0 for an RTX 5090 through `archfit upgrade`, on any machine, and say what came of it.
 
 usage: python benchmarks/rebuild_mmcv.py FOLDER [--python 3.11] [--torch 2.4.1] [--gpu "RTX 5090"] [--driver 580.95.05]
+                                         [--toolkit pypi|machine]
 
 FOLDER/env is made: torch 2.4.1, torchvision, mmcv 2.2.0 and what it needs, a package that is installed in place, a console
 script. Its `mmcv._ext` is a stand-in that links torch, since PyPI has no mmcv for any torch, and no compiler for CUDA 12.1:
 what counts is that archfit sees an extension of the old torch. Then `archfit upgrade` is run, with the compiler from PyPI
-even where the machine has one. Afterwards the real `_ext` is scanned, some operators are run on the CPU, and the script is
-run; then all of it is rolled back, and the script is run again. Takes as long as mmcv does: minutes on many cores, an hour
-and more on two.
+even where the machine has one, unless told otherwise. Afterwards the real `_ext` is scanned, some operators are run on the
+CPU, and the script is run; then all of it is rolled back, and the script is run again. Takes as long as mmcv does: minutes on
+many cores, an hour and more on two.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--python", default="3.11")
     parser.add_argument("--torch", default="2.4.1")
-    parser.add_argument("--gpu", default="RTX 5090")
+    parser.add_argument("--gpu", action="append")
+    parser.add_argument("--toolkit", choices=("pypi", "machine"), default="pypi")
     parser.add_argument("--driver", default="580.95.05")
     wish = parser.parse_args()
     folder = wish.folder.resolve()
@@ -64,8 +66,9 @@ def main() -> int:
     print("before:", run_script(env), flush=True)
     archfit = [sys.executable, "-m", "archfit"]
     began = time.monotonic()
-    command = [*archfit, "upgrade", str(env), "--gpu", wish.gpu, "--driver", wish.driver, "--yes", "--level", "import"]
-    done = subprocess.run(command, check=False, env={**os.environ, "ARCHFIT_TOOLKIT": "pypi"})
+    gpus = [word for gpu in wish.gpu or ["RTX 5090"] for word in ("--gpu", gpu)]
+    command = [*archfit, "upgrade", str(env), *gpus, "--driver", wish.driver, "--yes", "--level", "import"]
+    done = subprocess.run(command, check=False, env={**os.environ, "ARCHFIT_TOOLKIT": wish.toolkit})
     if done.returncode != 0:
         return done.returncode
     print(f"archfit upgrade: {time.monotonic() - began:.0f} s")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from archfit.arch import CudaVersion
 from archfit.catalog import load_catalog
+from archfit.catalog.extensions import load_extensions
 from archfit.errors import ArchfitError
 from archfit.logs import explain_file
 from archfit.model import Environment, Explanation, Known, Option, Text, Unsolved
 from archfit.rebuild import BuildError, Built, Ground, OnProgress, Wanted, find_origin, rebuild
-from archfit.transaction.installer import Lock
+from archfit.transaction.installer import Lock, install
 
 
 class CompileFailed(BuildError):
@@ -34,8 +34,15 @@ def to_compile(env: Environment, option: Option) -> tuple[tuple[Wanted, ...], tu
             values = {"package": f"{step.package} {version}", "folder": origin.address}
             left.append(Unsolved(Text("rebuild-in-place", values)))
         else:
-            wanted.append(Wanted(step.package, version, origin.address if origin else None))
+            address = origin.address if origin else _repository(step.package)
+            wanted.append(Wanted(step.package, version, address))
     return tuple(wanted), tuple(left)
+
+
+def _repository(package: str) -> str | None:
+    """Where the source of a package is that has none on an index."""
+    row = load_extensions().find(package)
+    return row.address if row and row.how == "git" and row.address else None
 
 
 def compile_all(
@@ -71,24 +78,12 @@ def _ground(env: Environment, option: Option, lock: Lock) -> Ground:
     """The torch to come: that of the lock, else the one that is there and stays."""
     if not isinstance(env.interpreter, Known):
         raise BuildError("rebuild-torch-fails", cause=env.interpreter.reason)
-    pins = dict(_pins(lock.requirements))
-    numpy = env.distribution("numpy")
-    ground = Ground(
-        interpreter=env.interpreter.value,
-        torch="",
-        cuda=CudaVersion(0, 0),
-        devices=tuple(gpu.capability for gpu in env.devices),
-        beside=(f"numpy=={numpy.version}",) if numpy and "numpy" not in pins else (),
-    )
-    if "torch" in pins and option.torch and option.torch.cuda:
+    devices = tuple(gpu.capability for gpu in env.devices)
+    comes = next((change for change in lock.changes if change.name == "torch"), None)
+    if comes and option.torch and option.torch.cuda:
         cuda = CudaVersion.parse(option.torch.cuda)
-        return replace(ground, torch=pins["torch"], cuda=cuda, requirements=lock.requirements, index=lock.index)
+        return Ground(env.interpreter.value, comes.wanted, cuda, devices, lambda python: install(python, lock))
     torch = env.distribution("torch")
-    if torch is None or not isinstance(env.torch_cuda, Known):
-        raise BuildError("rebuild-torch-fails", cause="torch")
-    return replace(ground, torch=torch.version, cuda=env.torch_cuda.value)
-
-
-def _pins(requirements: str) -> list[tuple[str, str]]:
-    rows = (line.split()[0].partition("==") for line in requirements.splitlines() if "==" in line)
-    return [(name, version) for name, _, version in rows]
+    if comes or torch is None or not isinstance(env.torch_cuda, Known):
+        raise BuildError("rebuild-torch-fails", cause="CUDA?")
+    return Ground(env.interpreter.value, torch.version, env.torch_cuda.value, devices)

@@ -54,8 +54,9 @@ def judge_wheel(
 
 
 def _refuse_other(wheel: Path, wanted: Wanted) -> None:
+    """The name must be right; of an index the version, too, while that of a commit is what the commit says."""
     name, version, _, _ = parse_wheel_filename(wheel.name)
-    same = Version(version.public) == Version(Version(wanted.version).public)
+    same = wanted.origin or version.public == Version(wanted.version).public
     if name != canonicalize_name(wanted.name) or not same:
         raise BuildError("rebuild-other-package", package=wanted, found=f"{name} {version}")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ def find_origin(site_dirs: Iterable[Path], name: str, version: str) -> Origin | 
     """The origin of an installed package; None where it came from an index, or where nobody wrote it down."""
     for site in site_dirs:
         for path in site.glob(f"*-{version}.dist-info/direct_url.json"):
-            if canonicalize_name(re.sub(r"-[^-]+$", "", path.parent.name)) == name:
+            if canonicalize_name(path.parent.name.removesuffix(f"-{version}.dist-info")) == name:
                 try:
                     return _read(json.loads(path.read_text("utf-8")))
                 except (OSError, ValueError, KeyError, TypeError, AttributeError):

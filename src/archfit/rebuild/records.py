@@ -17,18 +17,15 @@ class Ground:
     """What an extension is compiled on.
 
     `interpreter` is the Python of the environment. `torch` is the release that it will hold (``2.11.0``) and `cuda` the one
-    that this torch was built with. `requirements` are the pinned lines of a lock that bring this torch, from `index`; where
-    they are empty, torch stays and is borrowed from the folders of the environment. `devices` are the GPUs. `beside` are
-    requirements that the environment keeps and that setup scripts look at, such as ``numpy==1.26.4``.
+    that this torch was built with; `devices` are the GPUs. `bring` installs what changes into the environment of the Python
+    it is given; None where torch stays.
     """
 
     interpreter: Interpreter
     torch: str
     cuda: CudaVersion
     devices: tuple[ComputeCapability, ...]
-    requirements: str = ""
-    index: str | None = None
-    beside: tuple[str, ...] = ()
+    bring: Callable[[Path], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

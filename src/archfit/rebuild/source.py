@@ -10,6 +10,7 @@ import subprocess
 import tarfile
 import tomllib
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -102,21 +103,43 @@ def _download(wanted: Wanted, address: str, path: Path) -> None:
 
 
 def _from_git(wanted: Wanted, folder: Path) -> Source:
-    address, _, commit = (wanted.origin or "").removeprefix("git+").rpartition("@")
+    address, commit, inside = _read_git(wanted.origin or "")
     if not shutil.which("git"):
         raise BuildError("rebuild-no-git", package=wanted)
     path = folder / "checkout"
-    for command in (
-        ["git", "clone", "--quiet", "--no-checkout", address, str(path)],
-        ["git", "-C", str(path), "checkout", "--quiet", commit],
-        ["git", "-C", str(path), "submodule", "--quiet", "update", "--init", "--recursive"],
-    ):
-        done = subprocess.run(
-            command, check=False, capture_output=True, text=True, env={**os.environ, "GIT_TERMINAL_PROMPT": "0"}
-        )
-        if done.returncode != 0:
-            raise BuildError("rebuild-no-source", package=wanted, cause=_clean(done.stderr.strip()[-300:]))
-    return Source(path, hashlib.sha256(f"{_clean(address)}@{commit}".encode()).hexdigest())
+    _git(wanted, ["clone", "--quiet", "--no-checkout", address, str(path)])
+    _git(wanted, ["-C", str(path), "checkout", "--quiet", commit or _tag(path, wanted.version)])
+    _git(wanted, ["-C", str(path), "submodule", "--quiet", "update", "--init", "--recursive"])
+    found = _git(wanted, ["-C", str(path), "rev-parse", "HEAD"]).strip()
+    text = f"{_clean(address)}@{found}#{inside}"
+    return Source(path / inside, hashlib.sha256(text.encode()).hexdigest())
+
+
+def _git(wanted: Wanted, words: Sequence[str]) -> str:
+    """Run git to its end; it asks nobody for a password."""
+    environ = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
+    done = subprocess.run(["git", *words], check=False, capture_output=True, text=True, env=environ)
+    if done.returncode != 0:
+        raise BuildError("rebuild-no-source", package=wanted, cause=_clean(done.stderr.strip()[-300:]))
+    return done.stdout
+
+
+def _tag(path: Path, version: str) -> str:
+    """The tag of a release, by either usual name; without one the newest commit."""
+    words = ["git", "-C", str(path), "tag", "--list", f"v{version}", version]
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
+    return (done.stdout.split() or ["HEAD"])[0]
+
+
+def _read_git(origin: str) -> tuple[str, str, str]:
+    """Address, commit (or nothing), and the folder inside, of ``git+https://…@commit#subdirectory=…``."""
+    plain, _, fragment = origin.removeprefix("git+").partition("#")
+    inside = fragment.removeprefix("subdirectory=") if fragment.startswith("subdirectory=") else ""
+    scheme, _, rest = plain.partition("://")
+    where, at, commit = rest.rpartition("@")
+    if not at or "/" not in where:  # the @ of a user, not that of a commit
+        return plain, "", inside
+    return f"{scheme}://{where}", commit, inside
 
 
 def _from_folder(wanted: Wanted, folder: Path) -> Source:

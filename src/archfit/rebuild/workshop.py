@@ -77,7 +77,8 @@ def _joined(path: Path, more: str | None) -> str:
 def create_workshop(folder: Path, ground: Ground, recipe: Recipe, choice: Choice) -> Workshop:
     """Make a virtual environment with torch and the tools below `folder`, and lay out a toolkit.
 
-    Files come from uv's cache as hard links where they can.
+    It holds what changes, linked from uv's cache where it can be; behind that it sees the packages of the environment, so
+    that a setup script finds what will be there in the end, numpy for instance. Nothing is written into the environment.
 
     Raises:
         BuildError: something cannot be installed, torch does not start in it, or it is another one than was expected.
@@ -85,16 +86,10 @@ def create_workshop(folder: Path, ground: Ground, recipe: Recipe, choice: Choice
     venv = folder / "venv"
     _uv(["venv", "--quiet", "--python", str(ground.interpreter.executable), str(venv)])
     python = venv / "bin/python"
-    if ground.requirements:
-        _install(folder, python, ground.requirements, "--no-deps", "--require-hashes", index=ground.index)
-    else:
-        _borrow(venv, ground.interpreter.site_dirs)
-    _install(
-        folder,
-        python,
-        "\n".join([*recipe.requires, *choice.requirements, *ground.beside]),
-        constraints=recipe.constraints,
-    )
+    if ground.bring:
+        ground.bring(python)
+    _borrow(venv, ground.interpreter.site_dirs)
+    _install(folder, python, [*recipe.requires, *choice.requirements], recipe.constraints)
     told = _ask(python)
     if _release(told["torch"]) != _release(ground.torch) or told["cuda"] != str(ground.cuda):
         found = f"torch {told['torch']}, CUDA {told['cuda'] or '-'}"
@@ -115,7 +110,7 @@ def install_requirements(workshop: Workshop, source: Path, recipe: Recipe) -> No
     asked = table.get("build-system", {}).get("requires", [])
     wanted = [line for line in asked if not line.lower().startswith(("torch", "nvidia-", "triton"))]
     if wanted:
-        _install(workshop.folder, workshop.python, "\n".join(wanted), constraints=recipe.constraints)
+        _install(workshop.folder, workshop.python, wanted, recipe.constraints)
 
 
 def _release(version: str) -> str:
@@ -144,21 +139,13 @@ def _ask(python: Path) -> dict[str, str]:
     return answer
 
 
-def _install(
-    folder: Path,
-    python: Path,
-    requirements: str,
-    *flags: str,
-    constraints: Sequence[str] = (),
-    index: str | None = None,
-) -> None:
-    if not requirements.strip():
+def _install(folder: Path, python: Path, requirements: Sequence[str], constraints: Sequence[str]) -> None:
+    if not requirements:
         return
     wishes, bounds = folder / "wishes.txt", folder / "bounds.txt"
-    wishes.write_text(requirements + "\n", "utf-8")
-    bounds.write_text("\n".join(constraints) + "\n", "utf-8")
-    command = ["pip", "install", "--quiet", "--python", str(python), *flags, "-r", str(wishes), "-c", str(bounds)]
-    _uv([*command, *(["--index-url", index] if index else [])])
+    wishes.write_text("".join(f"{line}\n" for line in requirements), "utf-8")
+    bounds.write_text("".join(f"{line}\n" for line in constraints), "utf-8")
+    _uv(["pip", "install", "--quiet", "--python", str(python), "-r", str(wishes), "-c", str(bounds)])
 
 
 def _uv(command: Sequence[str]) -> None:

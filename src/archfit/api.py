@@ -416,7 +416,8 @@ def prepare_upgrade(
 
     What the plan has pinned is taken as it is; a `bundle` is a folder with that plan and its wheels, which are checked.
 
-    With `rebuild`, extensions that the plan says must be compiled are; see `compile_extensions`.
+    With `rebuild`, extensions that the plan says must be compiled are, but for those of a bundle, which holds no sources; see
+    `compile_extensions`.
 
     Raises:
         UsageError: the bundle is damaged or does not fit.
@@ -439,7 +440,7 @@ def prepare_upgrade(
     refuse_conda_owned(root, {step.package: step.wanted for step in _installs(best)}, cuda)
     lock = _lock(plan, best, bundle, on_bytes)
     refuse_conda_owned(root, {change.name: change.wanted for change in lock.changes}, cuda)
-    to_compile, left = extensions.to_compile(plan.environment, best) if rebuild else ((), ())
+    to_compile, left = extensions.to_compile(plan.environment, best) if rebuild and not bundle else ((), ())
     changing = [*(change.name for change in lock.changes), *(wanted.name for wanted in to_compile)]
     refuse_linked(root, {name: _modules(plan.environment, name) for name in changing})
     option = replace(best, requires=priced(best.requires, lock.changes))

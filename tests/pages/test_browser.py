@@ -379,7 +379,7 @@ def test_typing_filters_and_the_address_keeps_it(open_page: Open) -> None:
     assert 0 < narrowed < everything
     assert page.evaluate("location.hash") == "#q=torch+2.8.0&gpu=rtx5090&python=3.11"
     assert seen(page, "thead th.here").inner_text() == "GeForce RTX 5090"
-    assert set(seen(page, "tbody td[class^=v-]").all_inner_texts()) == {"● native"}
+    assert set(seen(page, "tbody td[class^=v-]").all_inner_texts()) == {"native"}
     page.reload()
     assert (shown(page), seen(page, "[name=gpu]").input_value()) == (narrowed, "rtx5090")
     seen(page, "[data-speak=zh]").click()

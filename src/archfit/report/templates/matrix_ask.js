@@ -97,9 +97,9 @@ const matrix = (() => {
     return (row, column, n) => known[n] && (row.needs[column] < 0 || (enough[row.needs[column]] && exact[n]));
   }
 
-  // The oldest driver with which a build runs on all GPUs that were asked for; without any, the one that loads its code.
+  // The oldest driver with which a build runs on all GPUs that were asked for, else the one that loads its code at all.
   function driverOf(row, gpus) {
-    if (!gpus.length) return row.driver;
+    if (!gpus.length || !gpus.every((gpu) => runs(row.verdicts[gpu.column]))) return row.driver;
     const needed = gpus.map((gpu) => {
       const own = data.drivers[row.needs[gpu.column]];
       return own && gpu.driver ? newest(own, gpu.driver) : own;

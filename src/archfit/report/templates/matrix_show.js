@@ -2,7 +2,8 @@
 "use strict";
 (() => {
   const { data, rows, runs, ask, answers, driverOf } = matrix;
-  const ROW_PX = 36, SPARE_ROWS = 10, MOST_PRINTED = 3000, MOST_WORDED = 3;
+  const ROW_PX = 36, SPARE_ROWS = 5, MOST_PRINTED = 3000, MOST_WORDED = 3;
+  const COLUMNS = ["cuda", "driver", "python", "platform", "confidence", "source"];
   const FIELDS = ["q", "gpu", "driver", "cuda", "python", "platform"];
   const WORDS = { n: "native", c: "compatible", j: "jit", p: "partial", x: "none", "-": "no-gpu-code" };
   const MARKS = { good: "✓", bad: "✗", warn: "!", none: "·" };
@@ -22,11 +23,11 @@
   }
   const head = (text, kind = null) => make("th", { scope: "col", class: kind }, text);
   const text = (value, kind = "text", title = null) => make("td", { class: kind, title }, value);
-  const sign = (shown) => make("span", { "aria-hidden": "true" }, shown);
   const unseen = (words) => make("span", { class: "vh" }, words);
+  // The sign comes from the style sheet, so that a cell is one word: hundreds of them must be laid out at once.
   function cell(letter, worded) {
     const words = letter === "-" ? say("no-gpu-code") : WORDS[letter];
-    return make("td", { class: `v-${WORDS[letter]}` }, sign(data.signs[WORDS[letter]]), worded ? ` ${words}` : unseen(words));
+    return make("td", { class: `v-${WORDS[letter]} ${worded ? "worded" : "sign"}` }, words);
   }
   const fallback = (driver) => driver ?? say("unknown");
 
@@ -49,7 +50,25 @@
   }
 
   // --- the table
+  // Widths are given, not found: a table that measures its cells costs more than all the rest.
+  const WIDTHS_REM = {
+    name: matchMedia("(max-width: 40rem)").matches ? 10 : 13.5, sign: 2.75, worded: 9.5,
+    cuda: 5.5, driver: 7.5, python: 7.5, platform: 10, confidence: 7.5, source: 16,
+  };
+  function drawWidths(table, worded) {
+    const kinds = ["name", ...answer.columns.map(() => (worded ? "worded" : "sign")), ...COLUMNS];
+    const widths = kinds.map((kind) => WIDTHS_REM[kind]);
+    const columns = widths.map((width) => {
+      const column = make("col");
+      column.style.width = `${width}rem`;
+      return column;
+    });
+    table.querySelector("colgroup").replaceChildren(...columns);
+    table.style.minWidth = `${widths.reduce((a, b) => a + b)}rem`;
+  }
+  const isWorded = () => answer.gpus.length > 0 && answer.gpus.length <= MOST_WORDED;
   function drawHead(table) {
+    drawWidths(table, isWorded());
     const heads = answer.gpus.length
       ? answer.gpus.map((gpu) => head(gpu.name, "here"))
       : data.columns.map((column) => {
@@ -58,14 +77,13 @@
         made.title = column.label;
         return made;
       });
-    const more = ["cuda", "driver", "python", "platform", "confidence", "source"];
-    const texts = more.map((key) => head(say(`column-${key}`), "text"));
+    const texts = COLUMNS.map((key) => head(say(`column-${key}`), "text"));
     table.tHead.replaceChildren(make("tr", {}, head(say("column-build")), ...heads, ...texts));
   }
   function line(row, place) {
     const variant = row.variant && !row.version.includes(row.variant) ? make("small", {}, ` ${row.variant}`) : null;
     const name = make("button", { type: "button", class: "link", "data-row": place }, `${row.name} ${row.version}`, variant);
-    const worded = answer.gpus.length > 0 && answer.gpus.length <= MOST_WORDED;
+    const worded = isWorded();
     return make(
       "tr", { "aria-rowindex": place + 2 },
       make("th", { scope: "row" }, name),

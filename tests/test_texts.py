@@ -135,6 +135,7 @@ FAMILIES = {
         *(f"explain-surer-{kind.area}" for kind in load_signatures().classes.values()),
         *(f"fleet-state-{state}" for state in get_args(NodeState) if state != "reported"),
         *(f"fleet-count-{word}" for word in (*get_args(NodeState), *Status) if word != "reported"),
+        *(f"fleet-is-{status}" for status in Status),
         *(f"fleet-kind-{kind}" for kind in get_args(ChoiceKind)),
         *(f"fleet-place-{kind}" for kind in get_args(PlaceKind)),
         *(f"fleet-column-{name}" for name in ("nodes", "gpus", "driver", "python", "torch", "causes")),

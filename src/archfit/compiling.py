@@ -6,7 +6,6 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from archfit import api
-from archfit.report.explanation import show_explanation
 from archfit.session import Session
 
 if TYPE_CHECKING:
@@ -38,6 +37,8 @@ def compile_extensions(session: Session, prepared: api.Prepared) -> api.Prepared
         done = api.compile_extensions(prepared, watcher.see)
     except api.CompileFailed as error:
         if error.explanation and not session.as_json:
+            from archfit.report.explanation import show_explanation  # needs RE2, which few commands do
+
             show_explanation(session.messages, session.talk, error.explanation)
         raise
     finally:

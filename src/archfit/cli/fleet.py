@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -11,9 +13,11 @@ from cyclopts import App, Parameter
 from archfit.cli.answer import answer
 from archfit.cli.options import PLAIN, Manner
 from archfit.errors import ExitCode, UsageError
-from archfit.fleet import assemble, compare, read_nodes
+from archfit.fleet import assemble, check, compare, read_nodes
+from archfit.fleet.carry import write_program
 from archfit.model import Finding, Fleet, Node, NodeFinding, Severity, Status
 from archfit.report.fleet_record import render_diff, render_fleet
+from archfit.report.fleet_rows import short_status
 from archfit.report.fleet_screen import show_diff, show_fleet
 from archfit.report.fleet_v1 import diff_document, fleet_document
 from archfit.report.messages import Messages
@@ -23,6 +27,57 @@ fleet = App(name="fleet", help="Many machines: one picture, one plan.", result_a
 
 Image = Annotated[bool, Parameter(help="option.fleet-image")]
 _SUFFIXES = (".json", ".md")
+LEVELS = ("static", "import", "kernels")
+_SHORTEST_SECONDS = 10.0
+
+
+@fleet.command(name="check")
+def check_(
+    *,
+    ray: Annotated[
+        str,
+        Parameter(help="The Ray cluster: auto (the one that this machine belongs to), HOST:6379, ray://HOST:10001."),
+    ] = "auto",
+    target: Annotated[
+        str | None, Parameter(help="The environment to look at on each node. Default: the one that Ray runs in.")
+    ] = None,
+    level: Annotated[
+        str | None,
+        Parameter(help="Also verify: static, import or kernels. Kernels run on GPUs only that nobody uses."),
+    ] = None,
+    busy_gpus: Annotated[bool, Parameter(help="Run kernels on GPUs that are in use, too.")] = False,
+    timeout: Annotated[
+        float | None, Parameter(help="Seconds that a node may take. Default: 120, with --level 1800.")
+    ] = None,
+    image: Image = False,
+    manner: Manner = PLAIN,
+) -> int:
+    """Run the doctor on every node of a running Ray cluster: pinned to each, nothing left behind, bounded in time.
+
+    ```
+    pip install 'archfit[ray]'
+    archfit fleet check
+    archfit fleet check --ray 10.0.0.1:6379 --target /shared/env --level kernels
+    archfit fleet check -o fleet.html --image
+    ```
+    """
+    session = manner.session()
+    with error_door(session):
+        manner.check_output(*_SUFFIXES)
+        if level is not None and level not in LEVELS:
+            raise UsageError("level-unknown", spec=level, known=", ".join(LEVELS))
+        if timeout is not None and timeout < _SHORTEST_SECONDS:
+            raise UsageError("fleet-timeout", seconds=timeout, least=_SHORTEST_SECONDS)
+        with session.counting("fleet-asking") as on_count:
+
+            def on_node(node: Node, done: int, total: int) -> None:
+                on_count(done, total)
+                said = session.messages.ui("fleet-heard", name=node.name, said=short_status(node, session.messages))
+                session.talk.print(said, markup=False, soft_wrap=True)
+
+            with redirect_stdout(sys.stderr):  # Ray prints what happens in the cluster
+                nodes = check(ray, target=target, level=level, busy_gpus=busy_gpus, timeout_s=timeout, on_node=on_node)
+        return int(_tell(session, manner, assemble(nodes, image=image, title_of=_title_of(session.messages))))
 
 
 @fleet.command
@@ -71,6 +126,27 @@ def diff(
         )
         worse = any(cause.severity is Severity.ERROR for cause in found.began)
         return int(ExitCode.PROBLEMS if worse else ExitCode.OK)
+
+
+@fleet.command
+def carry(
+    path: Annotated[Path, Parameter(help="The file to write, such as archfit.pyz.")],
+    /,
+    *,
+    manner: Manner = PLAIN,
+) -> int:
+    """Write archfit as one file that runs on any machine with Python 3.11 or newer: nothing has to be installed there.
+
+    ```
+    archfit fleet carry archfit.pyz
+    scp archfit.pyz node1: && ssh node1 python3 archfit.pyz doctor --json > reports/node1.json
+    ```
+    """
+    session = manner.session()
+    with error_door(session):
+        write_program(path)
+        session.talk.print(session.messages.ui("written", path=path), soft_wrap=True, markup=False)
+    return int(ExitCode.OK)
 
 
 def _tell(session: Session, manner: Manner, found: Fleet) -> ExitCode:

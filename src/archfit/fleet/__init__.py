@@ -5,8 +5,9 @@
 >>> fleet = archfit.fleet.assemble(nodes)          # causes, drift, shared folders, one plan
 """
 
+from archfit.fleet.ask import check
 from archfit.fleet.assemble import assemble
 from archfit.fleet.diff import compare
 from archfit.fleet.read import read_nodes
 
-__all__ = ["assemble", "compare", "read_nodes"]
+__all__ = ["assemble", "check", "compare", "read_nodes"]

@@ -85,6 +85,15 @@ def _said(node: Node, messages: Messages) -> str:
     return messages.ui(key, level=node.proof.level, why=why)
 
 
+def short_status(node: Node, messages: Messages) -> str:
+    """How a node is, in a few words."""
+    if node.state != "reported":
+        return messages.ui(f"fleet-state-{node.state}")
+    status = messages.ui(f"fleet-is-{node.status.value if node.status else 'undecided'}")
+    said = _said(node, messages)
+    return messages.ui("separator").join(filter(None, (status, node.hardware, node.primary, said)))
+
+
 def counted(nodes: Iterable[Node], messages: Messages) -> str:
     """``12 nodes: 8 ok, 3 with problems, 1 silent``."""
     counts: dict[str, int] = {}

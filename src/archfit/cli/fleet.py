@@ -34,33 +34,15 @@ _SHORTEST_SECONDS = 10.0
 @fleet.command(name="check")
 def check_(
     *,
-    ray: Annotated[
-        str,
-        Parameter(help="The Ray cluster: auto (the one that this machine belongs to), HOST:6379, ray://HOST:10001."),
-    ] = "auto",
-    target: Annotated[
-        str | None, Parameter(help="The environment to look at on each node. Default: the one that Ray runs in.")
-    ] = None,
-    level: Annotated[
-        str | None,
-        Parameter(help="Also verify: static, import or kernels. Kernels run on GPUs only that nobody uses."),
-    ] = None,
-    busy_gpus: Annotated[bool, Parameter(help="Run kernels on GPUs that are in use, too.")] = False,
-    timeout: Annotated[
-        float | None, Parameter(help="Seconds that a node may take. Default: 120, with --level 1800.")
-    ] = None,
+    ray: Annotated[str, Parameter(help="option.fleet-ray")] = "auto",
+    target: Annotated[str | None, Parameter(help="option.fleet-target")] = None,
+    level: Annotated[str | None, Parameter(help="option.fleet-level")] = None,
+    busy_gpus: Annotated[bool, Parameter(help="option.fleet-busy-gpus")] = False,
+    timeout: Annotated[float | None, Parameter(help="option.fleet-timeout")] = None,
     image: Image = False,
     manner: Manner = PLAIN,
 ) -> int:
-    """Run the doctor on every node of a running Ray cluster: pinned to each, nothing left behind, bounded in time.
-
-    ```
-    pip install 'archfit[ray]'
-    archfit fleet check
-    archfit fleet check --ray 10.0.0.1:6379 --target /shared/env --level kernels
-    archfit fleet check -o fleet.html --image
-    ```
-    """
+    """Run the doctor on every node of a running Ray cluster: pinned to each, nothing left behind, bounded in time."""
     session = manner.session()
     with error_door(session):
         manner.check_output(*_SUFFIXES)
@@ -130,18 +112,12 @@ def diff(
 
 @fleet.command
 def carry(
-    path: Annotated[Path, Parameter(help="The file to write, such as archfit.pyz.")],
+    path: Annotated[Path, Parameter(help="option.fleet-program")],
     /,
     *,
     manner: Manner = PLAIN,
 ) -> int:
-    """Write archfit as one file that runs on any machine with Python 3.11 or newer: nothing has to be installed there.
-
-    ```
-    archfit fleet carry archfit.pyz
-    scp archfit.pyz node1: && ssh node1 python3 archfit.pyz doctor --json > reports/node1.json
-    ```
-    """
+    """Write archfit as one file that runs on any machine with Python 3.11 or newer: nothing has to be installed there."""
     session = manner.session()
     with error_door(session):
         write_program(path)

@@ -118,6 +118,8 @@ def assigned() -> set[str]:
 SPOKEN = spoken()
 ASSIGNED = assigned()
 FLEET_ATTRIBUTES = ("state", "status", "gpus", "driver", "kernel-module", "python", "libc", "torch", "package")
+BUILD_SCRIPT = (SRC / "report/templates/build_torch.sh").read_text("utf-8")
+BUILD_FACTS = {"release", "cuda", "python", "file"}
 FAMILIES = {
     "ui": {
         *(f"why-{reason}" for reason in ("named", "VIRTUAL_ENV", "CONDA_PREFIX", "PATH")),
@@ -128,6 +130,7 @@ FAMILIES = {
         *(f"scan-kind-{kind}" for kind in get_args(SubjectKind)),
         *(f"scan-{verdict.value}" for verdict in Verdict if verdict is not Verdict.NO_GPU_CODE),
         *(f"build-{choice}" for choice in get_args(Choice)),
+        *(f"build-torch-{name}" for name in re.findall(r"@([a-z-]+)@", BUILD_SCRIPT) if name not in BUILD_FACTS),
         *(f"way-kind-{kind}" for kind in get_args(WayKind)),
         *(f"source-effect-{effect}" for effect in get_args(ChangeEffect)),
         *(f"audit-{rule}" for rule in RULES),
@@ -235,6 +238,7 @@ def test_a_hint_needs_no_more_than_its_error_tells() -> None:
         "driver-first": {"command"},
         "driver-window": {"command"},
         "bundle-nothing": {"command"},
+        "mirror-unknown": {"known"},
         "internal": {"log"},
         "no-state": {"target"},
         "not-verified-packages": {"options"},

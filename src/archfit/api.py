@@ -24,6 +24,7 @@ from archfit.bundle import Target as Bundled
 from archfit.bundle import fill, find_wheels
 from archfit.catalog import load_catalog
 from archfit.catalog.changes import load_changes
+from archfit.catalog.mirrors import load_mirrors
 from archfit.checks import diagnose
 from archfit.coverage import lacking
 from archfit.errors import ApplyError, FormatError, ObserveError, ProblemError, UsageError
@@ -42,6 +43,7 @@ from archfit.model import (
     Question,
     Requires,
     Resolution,
+    SourceBuild,
     StateRecord,
     Step,
     Subject,
@@ -51,6 +53,7 @@ from archfit.model import (
 )
 from archfit.planner import PlanWish, plan, plan_from_document, priced, questions
 from archfit.planner.changes import source_changes
+from archfit.planner.mirrors import mirrored
 from archfit.probe import Wish, observe
 from archfit.probe.choose import Choice, choose_target, expand, is_environment
 from archfit.probe.observe import observe_code, observe_interpreter, parse_driver, parse_gpus
@@ -121,7 +124,9 @@ __all__ = [
     "rollback",
     "scan",
     "search_source",
+    "source_build_of",
     "spread",
+    "through_mirror",
     "upgrade",
     "with_changes",
     "write_bundle_plan",
@@ -339,6 +344,22 @@ def search_source(plan: Plan, root: Path, on_file: OnRead | None = None) -> Plan
     wanted = {change.id for change in plan.changes}
     rows = [row for row in load_changes() if row.id in wanted]
     return replace(plan, search=look_through(root, rows, on_file))
+
+
+def through_mirror(plan: Plan, name: str) -> Plan:
+    """A plan whose commands go to a mirror; raises UsageError for one that is not known."""
+    mirrors = load_mirrors()
+    if name not in mirrors:
+        raise UsageError("mirror-unknown", spec=name, known=", ".join(mirrors))
+    return mirrored(plan, mirrors[name])
+
+
+def source_build_of(plan: Plan) -> SourceBuild:
+    """What building torch from source takes here; raises ProblemError where the plan has no such option."""
+    found = next((option.source for option in plan.options if option.source), None)
+    if found is None:
+        raise ProblemError("no-source-build", target=plan.environment.root)
+    return found
 
 
 def bundled_first(plan: Plan) -> Plan:

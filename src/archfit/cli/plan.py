@@ -15,6 +15,7 @@ from archfit.errors import ExitCode, UsageError
 from archfit.flow import diagnose
 from archfit.model import Plan
 from archfit.report import json_v1, record
+from archfit.report.build_script import render_build_script
 from archfit.report.plan_screen import show_plan
 from archfit.session import Session, error_door
 
@@ -29,6 +30,8 @@ def plan(
     strategy: Choice = Strategy.NEAREST,
     source: Annotated[Path | None, Parameter(help="option.source")] = None,
     offline: Annotated[bool, Parameter(help="option.offline")] = False,
+    mirror: Annotated[str | None, Parameter(help="option.mirror")] = None,
+    build_script: Annotated[Path | None, Parameter(help="option.build-script")] = None,
     offline_bundle: Annotated[Path | None, Parameter(help="option.offline-bundle")] = None,
     manner: Manner = PLAIN,
 ) -> int:
@@ -43,6 +46,10 @@ def plan(
         with session.counting("asking"):
             found = api.make_plan(diagnosis, wish, ask=not offline)
         found = _with_source(session, found, source)
+        if build_script:
+            _write_script(session, found, build_script)
+        if mirror:
+            found = api.through_mirror(found, mirror)
         if offline_bundle:
             found = write_bundle(session, found, wish, offline_bundle)
         answer(
@@ -64,3 +71,10 @@ def _with_source(session: Session, plan: Plan, root: Path | None) -> Plan:
         return plan
     with session.counting("searching-source") as on_file:
         return api.search_source(plan, root, on_file)
+
+
+def _write_script(session: Session, plan: Plan, path: Path) -> None:
+    """The script that builds torch from source."""
+    text = render_build_script(session.messages, api.source_build_of(plan), path.name)
+    session.write(path, {path.suffix.lower(): lambda: text})
+    path.chmod(0o755)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+from archfit.arch import CudaVersion
 from archfit.model.change import LockedPackage
 from archfit.model.facts import Text
 from archfit.model.machine import DriverRelease, Environment
@@ -60,6 +62,24 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceBuild:
+    """Torch from source: which release with which CUDA toolkit, for which GPUs (``8.9;12.0``) and which Python.
+
+    `gcc_from` and `gcc_below` bound the major release of gcc; `disk_gb` and `job_gb` are room on the disk and memory for each
+    job, in GB.
+    """
+
+    release: str
+    cuda: CudaVersion
+    arch_list: str
+    python: Path
+    gcc_from: int
+    gcc_below: int
+    disk_gb: int
+    job_gb: int
+
+
+@dataclass(frozen=True, slots=True)
 class TorchBuild:
     """The torch that an option ends with."""
 
@@ -82,7 +102,8 @@ class Requires:
 class Option:
     """One way out. `locked` is every package that it changes, where the resolver was asked and found a solution.
 
-    `extensions` says what becomes of each package with GPU code or torch's ABI.
+    `extensions` says what becomes of each package with GPU code or torch's ABI; `source` is what a build of torch from source
+    needs.
     """
 
     kind: OptionKind
@@ -95,6 +116,7 @@ class Option:
     uv: tuple[str, ...] = ()
     locked: tuple[LockedPackage, ...] = ()
     extensions: tuple[Way, ...] = ()
+    source: SourceBuild | None = None
 
 
 @dataclass(frozen=True, slots=True)

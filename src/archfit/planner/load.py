@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from archfit.arch import CudaVersion
 from archfit.errors import UsageError
-from archfit.model import DriverRelease, Environment, LockedPackage, Option, Plan, Requires, Step, Text, TorchBuild, Way
+from archfit.model import (
+    DriverRelease,
+    Environment,
+    LockedPackage,
+    Option,
+    Plan,
+    Requires,
+    SourceBuild,
+    Step,
+    Text,
+    TorchBuild,
+    Way,
+)
 
 
 def plan_from_document(document: Any, environment: Environment, source: str) -> Plan:
@@ -52,6 +66,20 @@ def _option(row: Mapping[str, Any]) -> Option:
         uv=tuple(row["commands"]["uv"]),
         locked=tuple(_locked(package) for package in row.get("locked", ())),
         extensions=tuple(_way(way) for way in row.get("extensions", ())),
+        source=_source_build(row["source_build"]) if row.get("source_build") else None,
+    )
+
+
+def _source_build(row: Mapping[str, Any]) -> SourceBuild:
+    return SourceBuild(
+        release=row["release"],
+        cuda=CudaVersion.parse(row["cuda"]),
+        arch_list=row["arch_list"],
+        python=Path(row["python"]),
+        gcc_from=row["gcc_from"],
+        gcc_below=row["gcc_below"],
+        disk_gb=row["disk_gb"],
+        job_gb=row["job_gb"],
     )
 
 

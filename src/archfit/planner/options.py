@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import TypedDict
 
 from archfit.arch import CudaVersion
 from archfit.catalog import Toolkit
-from archfit.model import Distribution, Known, Option, Requires, Step, Text, TorchBuild
+from archfit.catalog.extensions import load_extensions
+from archfit.catalog.source_builds import load_source_needs
+from archfit.model import Distribution, Known, Option, Requires, SourceBuild, Step, Text, TorchBuild
 from archfit.planner.situation import COMPANIONS, TORCH_INDEX, Situation
 
 # R580 is the oldest branch that NVIDIA still supports, the last one for Maxwell, Pascal and Volta, and serves CUDA 13.
@@ -28,34 +31,72 @@ def nightly_option(situation: Situation, toolkit: Toolkit) -> Option:
     index = f"{TORCH_INDEX}/nightly/{variant}"
     names = ["torch", *situation.companions]
     floor = max(x for x in (toolkit.min_driver, situation.driver_floor) if x)
-    why = (Text("nightly-why", {"cuda": str(toolkit.cuda)}),)
+    newest = situation.catalog.nightlies[-1]
+    values = {
+        "cuda": str(toolkit.cuda),
+        "torch": newest.torch,
+        "period": newest.period,
+        "pin": f"{_python(situation)} -m pip freeze | grep ^torch",
+        "back": situation.environment.command("rollback"),
+    }
+    why = (Text("nightly-why", values), Text("nightly-known", values))
     return Option(
         kind="nightly",
         summary=Text("nightly", {"cuda": str(toolkit.cuda), "index": index}),
         steps=tuple(install_step(situation, name, None, index, why) for name in names),
         torch=TorchBuild("nightly", str(toolkit.cuda), index),
         requires=Requires(driver=floor),
-        risks=(Text("risk-nightly"), *_pin_risks(situation)),
+        risks=(Text("risk-nightly", values), *_pin_risks(situation)),
         **commands(situation, names, index, False, nightly=True),
     )
 
 
 def source_option(situation: Situation, toolkit: Toolkit) -> Option:
-    """Build torch from source with the oldest toolkit that can make code for every GPU."""
-    arch_list = ";".join(str(c) for c in situation.capabilities)
-    values = {"cuda": str(toolkit.cuda), "arch_list": arch_list}
-    python = shlex.quote(str(situation.environment.python))
-    clone = "git clone --recursive https://github.com/pytorch/pytorch && cd pytorch"
+    """Build torch from source with the oldest toolkit that can make code for every GPU: the newest release made with it."""
+    needs = load_source_needs()
+    build = SourceBuild(
+        release=_newest_with(situation, toolkit.cuda.major),
+        cuda=toolkit.cuda,
+        arch_list=";".join(str(c) for c in situation.capabilities),
+        python=target_python(situation),
+        gcc_from=needs.gcc_from,
+        gcc_below=load_extensions().gcc_below(toolkit.cuda) or 99,
+        disk_gb=needs.disk_gb,
+        job_gb=needs.job_gb,
+    )
+    values = {
+        "cuda": str(toolkit.cuda),
+        "arch_list": build.arch_list,
+        "release": build.release,
+        "minutes": needs.minutes,
+        "hours": str(needs.longest_hours),
+        "gcc_from": str(needs.gcc_from),
+        "gcc_below": str(build.gcc_below),
+        "disk": str(needs.disk_gb),
+        "memory": str(needs.job_gb),
+        "command": situation.environment.command("plan") + " --build-script build-torch.sh",
+    }
+    clone = f"git clone --depth 1 --branch v{build.release} https://github.com/pytorch/pytorch && cd pytorch"
+    clone += " && git submodule update --init --recursive --depth 1"
+    compile_ = f'USE_CUDA=1 BUILD_TEST=0 TORCH_CUDA_ARCH_LIST="{build.arch_list}"'
     floor = max(x for x in (toolkit.min_driver, situation.driver_floor) if x)
+    why = (Text("source-why", values), Text("source-needs", values))
+    pip, uv = installer(situation, uv=False), installer(situation, uv=True)
     return Option(
         kind="source-build",
-        summary=Text("source-build", values),
-        steps=(Step("build", "torch", _installed(situation, "torch"), None, None, (Text("source-why", values),)),),
-        requires=Requires(driver=floor),
-        risks=(Text("risk-source"),),
-        pip=(clone, f'TORCH_CUDA_ARCH_LIST="{arch_list}" {python} -m pip install --no-build-isolation -v .'),
-        uv=(clone, f'TORCH_CUDA_ARCH_LIST="{arch_list}" uv pip install --python {python} --no-build-isolation -v .'),
+        summary=Text("source-build", {"cuda": str(toolkit.cuda), "arch_list": build.arch_list}),
+        steps=(Step("build", "torch", _installed(situation, "torch"), build.release, None, why),),
+        requires=Requires(driver=floor, disk_bytes=needs.disk_gb * 1_000_000_000),
+        risks=(Text("risk-source", values),),
+        pip=(f"{clone} && {pip} -r requirements.txt", f"{compile_} {pip} --no-build-isolation -v ."),
+        uv=(f"{clone} && {uv} -r requirements.txt", f"{compile_} {uv} --no-build-isolation -v ."),
+        source=build,
     )
+
+
+def _newest_with(situation: Situation, cuda_major: int) -> str:
+    """The newest release of which there are builds with this CUDA major: its source is known to compile with it."""
+    return next(b.torch for b in reversed(situation.catalog.builds) if b.cuda and b.cuda.major == cuda_major)
 
 
 def driver_option(situation: Situation, cuda: CudaVersion | None) -> Option:
@@ -106,7 +147,7 @@ def cpu_option() -> Option:
     return Option(
         kind="cpu",
         summary=Text("cpu"),
-        steps=(Step("run", "-", None, None, None, (Text("cpu-why"),), unsafe=False),),
+        steps=(Step("run", "-", None, None, None, (Text("cpu-why"), Text("cpu-for")), unsafe=False),),
         risks=(Text("risk-cpu"),),
         pip=(command,),
         uv=(command,),
@@ -145,9 +186,14 @@ def installer(situation: Situation, *, uv: bool) -> str:
     return f"uv pip install --python {python}" if uv else f"{python} -m pip install"
 
 
-def _python(situation: Situation) -> str:
+def target_python(situation: Situation) -> Path:
+    """The interpreter of the target."""
     env = situation.environment
-    return shlex.quote(str(env.interpreter.value.executable if isinstance(env.interpreter, Known) else env.python))
+    return env.interpreter.value.executable if isinstance(env.interpreter, Known) else env.python
+
+
+def _python(situation: Situation) -> str:
+    return shlex.quote(str(target_python(situation)))
 
 
 def commands(

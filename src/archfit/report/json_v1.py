@@ -25,6 +25,7 @@ from archfit.model import (
     Option,
     Plan,
     Proof,
+    SourceBuild,
     Step,
     Unknown,
     Verification,
@@ -283,7 +284,21 @@ def _option(option: Option, messages: Messages) -> Document:
         "risks": [messages.text(r) for r in option.risks],
         "locked": [_locked(package) for package in option.locked],
         "extensions": [way_document(messages, way) for way in option.extensions],
+        "source_build": _source_build(option.source) if option.source else None,
         "commands": {"pip": list(option.pip), "uv": list(option.uv)},
+    }
+
+
+def _source_build(build: SourceBuild) -> Document:
+    return {
+        "release": build.release,
+        "cuda": str(build.cuda),
+        "arch_list": build.arch_list,
+        "python": str(build.python),
+        "gcc_from": build.gcc_from,
+        "gcc_below": build.gcc_below,
+        "disk_gb": build.disk_gb,
+        "job_gb": build.job_gb,
     }
 
 

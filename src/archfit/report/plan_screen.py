@@ -12,7 +12,7 @@ from archfit.model import LockedPackage, Option, Plan
 from archfit.report.prose import Prose
 from archfit.report.screen import Screen, size
 from archfit.report.source_screen import show_source
-from archfit.report.ways_screen import LEFT, option_with_ways, show_ways
+from archfit.report.ways_screen import LEFT, option_with_ways, reasons, show_ways
 
 
 def show_plan(screen: Screen, plan: Plan) -> None:
@@ -65,7 +65,7 @@ def _option(screen: Screen, number: int, option: Option, plan: Plan) -> None:
     lines: list[RenderableType] = [
         Styled(f"{s.package}: {_move(screen, s.current, s.wanted)}") for s in option.steps if s.action == "install"
     ]
-    lines += [Prose(text, style="dim") for text in dict.fromkeys(messages.text(t) for s in option.steps for t in s.why)]
+    lines += [Prose(text, style="dim") for text in reasons(messages, option)]
     if needs := _needs(screen, option):
         lines.append(Prose(messages.labelled("requires", messages.ui("separator").join(needs)), style="dim"))
     lines += [Prose(messages.labelled("risks", messages.text(risk)), style="yellow") for risk in option.risks]

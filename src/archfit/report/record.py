@@ -25,7 +25,7 @@ from archfit.model import (
 from archfit.report.messages import Messages
 from archfit.report.screen import size
 from archfit.report.source_screen import source_lines
-from archfit.report.ways_screen import way_lines
+from archfit.report.ways_screen import reasons, way_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def render_plan(messages: Messages, plan: Plan) -> str:
     lines += ["", *(f"> {messages.text(notice)}" for notice in plan.notices)] if plan.notices else []
     for number, option in enumerate(plan.options, 1):
         lines += ["", f"## {number}. {option.kind}: {messages.text(option.summary)}", ""]
-        lines += [f"- {text}" for text in dict.fromkeys(messages.text(t) for s in option.steps for t in s.why)]
+        lines += [f"- {text}" for text in reasons(messages, option)]
         lines += ["- " + messages.labelled("risks", messages.text(risk)) for risk in option.risks]
         if option.uv:
             lines += ["", "```", *dict.fromkeys([*option.pip, *option.uv]), "```"]

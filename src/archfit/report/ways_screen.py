@@ -15,6 +15,16 @@ LEFT = ("needs-rebuild", "needs-replace", "needs-wheel", "stays-behind")
 """What stands in a plan's `unsolved` and is told here in full."""
 
 
+ACTIONS = ("rebuild", "replace", "leave")
+"""Steps whose reasons are told here in full."""
+
+
+def reasons(messages: Messages, option: Option) -> list[str]:
+    """Why an option's steps are what they are, each once; but for what is told package by package."""
+    steps = [s for s in option.steps if not (option.extensions and s.action in ACTIONS)]
+    return list(dict.fromkeys(messages.text(text) for step in steps for text in step.why))
+
+
 def option_with_ways(plan: Plan) -> Option | None:
     """The option whose extensions are shown: the first that has any."""
     return next((option for option in plan.options if option.extensions), None)

@@ -30,7 +30,7 @@ _PLATFORMS = {
     "linux-aarch64": "aarch64-manylinux_2_40",
     "windows-x86_64": "windows",
 }
-_COMPILE = ("pip", "compile", "--no-deps", "--quiet", "--no-header", "--only-binary", ":all:")
+_COMPILE = ("pip", "compile", "--no-deps", "--quiet", "--no-header", "--no-python-downloads", "--only-binary", ":all:")
 _UNREACHABLE = re.compile(r"network|connect|timed out|request failed|credentials|dns", re.IGNORECASE)
 _VERBOSE = re.compile(
     r"^No solution found when resolving dependencies cause: |,? (and|so)? ?we can conclude that [^.]*"

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from archfit.arch import ComputeCapability, CudaVersion, Target, Verdict, judge_code
+from archfit.catalog.libraries import loading_of
 from archfit.catalog.tables import load_json
 from archfit.catalog.wheels import Wheel
 from archfit.coverage import base_targets_of
@@ -122,7 +124,9 @@ def _with(rows: Mapping[_Key, Build], wheel: Wheel) -> dict[_Key, Build]:
 
 def _main_targets(wheel: Wheel) -> tuple[Target, ...]:
     """What torch's own library was built for, without the targets of single kernels."""
-    main = max(wheel.libraries, key=lambda lib: sum(c.count for c in lib.containers), default=None)
+    named = loading_of(wheel.package).main
+    mains = [lib for lib in wheel.libraries if any(fnmatchcase(lib.name, pattern) for pattern in named)]
+    main = max(mains, key=lambda lib: sum(c.count for c in lib.containers), default=None)
     return tuple(map(Target.parse, base_targets_of(main))) if main else ()
 
 

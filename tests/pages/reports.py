@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 from archfit.arch import ComputeCapability
 from archfit.errors import ObserveError
@@ -22,12 +23,16 @@ from archfit.model import (
     Quote,
     Rejected,
     Requires,
+    SourceChange,
+    SourceHit,
+    SourceSearch,
     Step,
     Subject,
     Text,
     TorchBuild,
     Unsolved,
     Verification,
+    Way,
 )
 from archfit.report.html import Page
 from worlds import NEW, diagnosis_of, extension, library, torch, vision, world
@@ -52,6 +57,21 @@ UPGRADE = Option(
     (Text("risk-weights-only"),),
     ("/env/bin/python -m pip install torch==2.8.0 torchvision==0.23.0",),
     ("uv pip install --python /env/bin/python torch==2.8.0 torchvision==0.23.0",),
+    extensions=(
+        Way("keep", "einops", "0.8.1", "einops", "0.8.1", None, ()),
+        Way(
+            "rebuild",
+            "mmcv",
+            "2.2.0",
+            "mmcv",
+            "2.2.0",
+            None,
+            (Text("plain", {"text": "_ext.so"}),),
+            "12.8",
+            pip=("pip install --no-deps mmcv==2.2.0",),
+            uv=("uv pip install --no-deps mmcv==2.2.0",),
+        ),
+    ),
 )
 CPU = Option("cpu", Text("cpu"), risks=(Text("risk-cpu"),), pip=("CUDA_VISIBLE_DEVICES= python train.py",))
 PLAN = Plan(
@@ -59,6 +79,12 @@ PLAN = Plan(
     (UPGRADE, CPU),
     (Unsolved(Text("plain", {"text": "mmcv"}), "pip install --no-deps mmcv==2.2.0"),),
     (Rejected(Text("plain", {"text": "cu124"}), Text("plain", {"text": "sm_90"})),),
+    notices=(Text("plain", {"text": "notice"}),),
+    changes=(
+        SourceChange("weights-only", "torch", "2.6", "breaks", Text("plain", {"text": "torch.load"}), "release notes"),
+        SourceChange("amp", "torch", "2.4", "warns", Text("plain", {"text": "torch.amp"}), "release notes"),
+    ),
+    search=SourceSearch(Path("/src"), 12, (SourceHit("weights-only", "train.py", 7, "torch.load(path)"),)),
 )
 CHANGES = (
     LockedPackage("torch", "2.4.1+cu124", "2.8.0", 888_100_000, "a" * 64),

@@ -169,7 +169,7 @@ def test_templates_and_sentences_agree() -> None:
     keys = {key for path in folder.glob("*.toml") for key in tomllib.loads(path.read_text("utf-8")).get("page", {})}
     paths = [
         *TEMPLATES.iterdir(),
-        TEMPLATES.parent / "html.py",
+        *TEMPLATES.parent.glob("html*.py"),
         *TEMPLATES.parent.glob("matrix*.py"),
         CLI / "matrix.py",
     ]

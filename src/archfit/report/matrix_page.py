@@ -11,7 +11,7 @@ from archfit.catalog import Product, load_catalog
 from archfit.matrix import Filter, Matrix, Row, fits_python, order_of
 from archfit.model import DriverRelease, Gpu
 from archfit.report.heatmap import LOOKS, SHOWN
-from archfit.report.html import render
+from archfit.report.html_engine import render
 from archfit.report.messages import Language, Messages
 
 PLATFORMS = {"linux_x86_64": "Linux x86_64", "linux_aarch64": "Linux aarch64", "win_amd64": "Windows x86_64"}

@@ -23,12 +23,12 @@ def show_source(screen: Screen, plan: Plan) -> None:
     for change in plan.changes:
         hits = plan.search.of(change.id) if plan.search else ()
         mark = "none" if plan.search and not hits else "bad" if change.effect == "breaks" else "warn"
-        screen.hanging(screen.mark(mark), _sentence(screen.messages, change))
+        screen.hanging(screen.mark(mark), change_sentence(screen.messages, change))
         for hit in hits[:_SHOWN]:
             screen.hanging(Styled(" "), Styled(f"{hit.file}:{hit.line}: {hit.code}", style="cyan"), indent=4)
         if len(hits) > _SHOWN:
             screen.hanging(Styled(" "), Styled(f"… (+{len(hits) - _SHOWN})", style="dim"), indent=4)
-    for line in _remarks(screen.messages, plan):
+    for line in search_remarks(screen.messages, plan):
         screen.say(line, "dim")
 
 
@@ -38,9 +38,9 @@ def source_lines(messages: Messages, plan: Plan) -> list[str]:
         return []
     lines = ["", f"## {_heading(messages, plan)}", ""]
     for change in plan.changes:
-        lines.append(f"- {_sentence(messages, change)}")
+        lines.append(f"- {change_sentence(messages, change)}")
         lines += [f"  - `{h.file}:{h.line}`: `{h.code}`" for h in (plan.search.of(change.id) if plan.search else ())]
-    return [*lines, "", *_remarks(messages, plan)]
+    return [*lines, "", *search_remarks(messages, plan)]
 
 
 def source_document(messages: Messages, plan: Plan) -> dict[str, Any]:
@@ -78,14 +78,16 @@ def _heading(messages: Messages, plan: Plan) -> str:
     return messages.ui("source-changes", option=messages.text(option.summary))
 
 
-def _sentence(messages: Messages, change: SourceChange) -> str:
+def change_sentence(messages: Messages, change: SourceChange) -> str:
+    """What is different, what to write instead, since when."""
     effect = messages.ui(f"source-effect-{change.effect}")
     return messages.ui(
         "source-change", effect=effect, text=messages.text(change.text), package=change.package, since=change.since
     )
 
 
-def _remarks(messages: Messages, plan: Plan) -> Iterator[str]:
+def search_remarks(messages: Messages, plan: Plan) -> Iterator[str]:
+    """Where was looked and what was found, or how to look."""
     search = plan.search
     if search is None:
         yield messages.runnable(messages.ui("source-how"))

@@ -10,7 +10,7 @@ from archfit.model import Option, Plan, Way
 from archfit.report.messages import Messages
 from archfit.report.screen import Screen
 
-_MARKS = {"keep": "good", "wheel": "warn", "rebuild": "warn", "replace": "warn", "refused": "bad", "none": "bad"}
+MARKS = {"keep": "good", "wheel": "warn", "rebuild": "warn", "replace": "warn", "refused": "bad", "none": "bad"}
 LEFT = ("needs-rebuild", "needs-replace", "needs-wheel", "stays-behind")
 """What stands in a plan's `unsolved` and is told here in full."""
 
@@ -38,7 +38,7 @@ def show_ways(screen: Screen, plan: Plan) -> None:
     screen.out.print()
     screen.out.print(_heading(screen.messages, option), style="bold", soft_wrap=True)
     for way in option.extensions:
-        screen.hanging(screen.mark(_MARKS[way.kind]), Styled(_title(screen.messages, way)))
+        screen.hanging(screen.mark(MARKS[way.kind]), Styled(way_title(screen.messages, way)))
         for text in way.why:
             screen.hanging(Styled(" "), Styled(screen.messages.text(text), style="dim"), indent=4)
         for command in way.pip:  # the documents have uv's, too
@@ -52,7 +52,7 @@ def way_lines(messages: Messages, plan: Plan) -> list[str]:
         return []
     lines = ["", f"## {_heading(messages, option)}"]
     for way in option.extensions:
-        lines += ["", f"### {_title(messages, way)}", "", *(f"- {messages.text(text)}" for text in way.why)]
+        lines += ["", f"### {way_title(messages, way)}", "", *(f"- {messages.text(text)}" for text in way.why)]
         if way.acts:
             lines += ["", "```", *dict.fromkeys([*way.pip, *way.uv]), "```"]
     return lines
@@ -79,7 +79,8 @@ def _heading(messages: Messages, option: Option) -> str:
     return messages.ui("ways-heading", option=messages.text(option.summary))
 
 
-def _title(messages: Messages, way: Way) -> str:
+def way_title(messages: Messages, way: Way) -> str:
+    """``mmcv 2.2.0 -> mmcv 2.2.0: compiled again``."""
     kind = messages.ui(f"way-kind-{way.kind}")
     moved = f"{way.package} {way.current}"
     if way.acts:

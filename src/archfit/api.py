@@ -484,14 +484,16 @@ def _left_over(plan: Plan, to_compile: Sequence[Wanted]) -> list[Unsolved]:
     return [u for u in plan.unsolved if u.text.key != "needs-rebuild" or u.text.values["package"] not in solved]
 
 
-def compile_extensions(prepared: Prepared, on_progress: OnProgress) -> Prepared:
+def compile_extensions(prepared: Prepared, on_progress: OnProgress, *, talk: bool = False) -> Prepared:
     """Compile what must be, for the torch that is to come; the environment is not touched.
+
+    `talk` lets the installer draw its bars on this terminal.
 
     Raises:
         BuildError: a package cannot be compiled; a `CompileFailed` says what its log shows.
     """
     env = prepared.before.environment
-    built = extensions.compile_all(env, prepared.option, prepared.lock, prepared.to_compile, on_progress)
+    built = extensions.compile_all(env, prepared.option, prepared.lock, prepared.to_compile, on_progress, talk=talk)
     return replace(prepared, built=built)
 
 
@@ -527,6 +529,7 @@ def upgrade(
             level,
             before=prepared.before,
             to_rebuild=prepared.to_rebuild,
+            rebuilt=frozenset(built.package for built in prepared.built),
             allowed=allow_broken,
             on_probe=on_probe,
         )

@@ -34,7 +34,7 @@ def compile_extensions(session: Session, prepared: api.Prepared) -> api.Prepared
         return prepared
     watcher = _Watcher(session)
     try:
-        done = api.compile_extensions(prepared, watcher.see)
+        done = api.compile_extensions(prepared, watcher.see, talk=not session.as_json)
     except api.CompileFailed as error:
         if error.explanation and not session.as_json:
             from archfit.report.explanation import show_explanation  # needs RE2, which few commands do
@@ -70,7 +70,7 @@ class _Watcher:
         ui = self._session.messages.ui
         if (step := f"{progress.package} {progress.stage}") != self._stage:
             self._stage, self._began, self._spoke = step, monotonic(), monotonic()
-            self._begin(ui(f"rebuild-{progress.stage}", package=progress.package))
+            self._begin(ui(f"rebuild-{progress.stage}", package=progress.package), bar=progress.stage != "environment")
         if progress.stage != "compile" or not progress.file:
             return
         if self._bar:
@@ -85,9 +85,10 @@ class _Watcher:
                 ui("rebuild-line", package=progress.package, done=progress.done, total=progress.total, minutes=minutes)
             )
 
-    def _begin(self, sentence: str) -> None:
+    def _begin(self, sentence: str, *, bar: bool) -> None:
+        """A line where the installer draws its own bars."""
         self.stop()
-        if self._session.talk.is_terminal:
+        if bar and self._session.talk.is_terminal:
             self._bar = self._session.progress()
             self._bar.add_task(sentence, total=None)
             self._bar.start()

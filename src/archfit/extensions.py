@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from archfit.arch import CudaVersion
 from archfit.catalog import load_catalog
@@ -46,16 +47,24 @@ def _repository(package: str) -> str | None:
 
 
 def compile_all(
-    env: Environment, option: Option, lock: Lock, wanted: Sequence[Wanted], on_progress: OnProgress
+    env: Environment,
+    option: Option,
+    lock: Lock,
+    wanted: Sequence[Wanted],
+    on_progress: OnProgress,
+    *,
+    talk: bool = False,
 ) -> tuple[Built, ...]:
     """Compile each of `wanted` for the torch that `option` ends with and the GPUs of `env`; nothing of `env` is touched.
+
+    `talk` lets the installer draw its bars on this terminal.
 
     Raises:
         BuildError: one cannot be compiled; a `CompileFailed` says what its log shows.
     """
     if not wanted:
         return ()
-    ground, catalog = _ground(env, option, lock), load_catalog()
+    ground, catalog = _ground(env, option, lock, talk=talk), load_catalog()
     try:
         return tuple(rebuild(each, ground, catalog, on_progress) for each in wanted)
     except BuildError as error:
@@ -74,7 +83,7 @@ def _explained(error: BuildError) -> BuildError:
     return failed
 
 
-def _ground(env: Environment, option: Option, lock: Lock) -> Ground:
+def _ground(env: Environment, option: Option, lock: Lock, *, talk: bool) -> Ground:
     """The torch to come: that of the lock, else the one that is there and stays."""
     if not isinstance(env.interpreter, Known):
         raise BuildError("rebuild-torch-fails", cause=env.interpreter.reason)
@@ -82,7 +91,8 @@ def _ground(env: Environment, option: Option, lock: Lock) -> Ground:
     comes = next((change for change in lock.changes if change.name == "torch"), None)
     if comes and option.torch and option.torch.cuda:
         cuda = CudaVersion.parse(option.torch.cuda)
-        return Ground(env.interpreter.value, comes.wanted, cuda, devices, lambda python: install(python, lock))
+        bring = partial(install, lock=lock, talk=talk)
+        return Ground(env.interpreter.value, comes.wanted, cuda, devices, bring)
     torch = env.distribution("torch")
     if comes or torch is None or not isinstance(env.torch_cuda, Known):
         raise BuildError("rebuild-torch-fails", cause="CUDA?")

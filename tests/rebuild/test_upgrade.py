@@ -86,7 +86,7 @@ def test_torch_is_that_of_the_lock_or_the_one_that_stays(monkeypatch: pytest.Mon
     changes = (LockedPackage("torch", "2.4.1", "2.11.0", 1, "00"), LockedPackage("numpy", None, "2.1.0", 1, "00"))
     lock = Lock("torch==2.11.0 --hash=sha256:00\nnumpy==2.1.0 --hash=sha256:00\n", None, changes)
     installed: list[object] = []
-    monkeypatch.setattr(extensions, "install", lambda *words: installed.append(words))
+    monkeypatch.setattr(extensions, "install", lambda python, lock, talk: installed.append((python, lock)))
     extensions.compile_all(ENV, option, lock, (Wanted("mmcv", "2.2.0"),), lambda _: None)
     extensions.compile_all(ENV, OPTION, Lock("", None, ()), (Wanted("mmcv", "2.2.0"),), lambda _: None)
     moving, staying = grounds

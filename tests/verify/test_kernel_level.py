@@ -314,9 +314,10 @@ FINE = "def probe(kit):\n    kit.exact('one', [1], [1])\n"
         (NEW_FAULT, NEW_FAULT, {}, (Proof.SKIPPED, "failed-before")),
         (NO_IMAGE, NO_IMAGE, {}, (Proof.FAILED, "import-failed")),
         (FINE, NEW_FAULT, {"to_rebuild": frozenset({"planted"})}, (Proof.SKIPPED, "to-rebuild")),
+        (NEW_FAULT, NEW_FAULT, {"rebuilt": frozenset({"planted"})}, (Proof.FAILED, "import-failed")),
         (FINE, NEW_FAULT, {"allowed": frozenset({"planted"})}, (Proof.SKIPPED, "allowed-broken")),
     ],
-    ids=["broken by it", "broken before", "what it is for", "to be rebuilt", "allowed"],
+    ids=["broken by it", "broken before", "what it is for", "to be rebuilt", "rebuilt", "allowed"],
 )
 def test_a_failure_counts_if_the_change_is_to_blame(
     environment: MakeEnvironment,

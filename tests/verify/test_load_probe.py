@@ -89,6 +89,14 @@ def test_what_did_not_load_before_does_not_count(world: World, diagnosis: MakeDi
     assert (found.status, found.reason and found.reason.key) == (Proof.SKIPPED, "failed-before")
 
 
+def test_what_was_compiled_for_the_change_must_load_whatever_the_old_one_did(
+    world: World, diagnosis: MakeDiagnosis
+) -> None:
+    broken = world("torch_new")
+    proof = levels.verify(diagnosis(env=broken), "import", before=diagnosis(env=broken), rebuilt=frozenset({"mine"}))
+    assert load_probe(proof).status is Proof.FAILED
+
+
 def test_without_torch_the_reason_is_torch(world: World, diagnosis: MakeDiagnosis) -> None:
     env = world("torch_old")
     shutil.rmtree(env.root / "torch")

@@ -56,7 +56,9 @@ class Store:
             return None
 
     def keep(self, key: str, built: Built) -> Built:
-        """Move a wheel and its log to where `find` finds them."""
+        """Move a wheel and its log to where `find` finds them; what another archfit has put there meanwhile stays."""
+        if kept := self.find(key):
+            return kept
         home = self.root / "rebuilt"
         home.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=".new-", dir=home))
@@ -66,10 +68,7 @@ class Store:
         (folder / "built.json").write_text(json.dumps(row), "utf-8")
         final = home / key
         shutil.rmtree(final, ignore_errors=True)  # damaged, or it would have been found
-        try:
-            folder.rename(final)
-        except OSError:  # another archfit was faster
-            shutil.rmtree(folder, ignore_errors=True)
+        folder.rename(final)
         return replace(built, wheel=final / built.wheel.name, log=final / "build.log")
 
     def keep_log(self, log: Path, wanted: Wanted) -> Path:
@@ -115,6 +114,7 @@ def key_of(source: Source, ground: Ground, choice: Choice, arch_list: Sequence[s
         str(ground.cuda),
         ground.interpreter.tag,
         ground.interpreter.platform,
+        ground.interpreter.libc or "",  # a home folder may be shared with a machine that has an older one
         choice.toolkit.version if choice.toolkit else str(choice.cuda),
         ";".join(arch_list),
         recipe.digest,

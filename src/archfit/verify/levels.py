@@ -64,6 +64,7 @@ def verify(
     *,
     before: Diagnosis | None = None,
     to_rebuild: frozenset[str] = frozenset(),
+    rebuilt: frozenset[str] = frozenset(),
     allowed: frozenset[str] = frozenset(),
     device: str = "cuda",
     only: tuple[str, ...] = (),
@@ -76,11 +77,12 @@ def verify(
 
     With `before`, the diagnosis of the environment that this one is to replace, a failure that was there before is noted
     and does not count, unless it is what the change was made for; nor does that of a package in `to_rebuild`, which the plan
-    said will have to be compiled again, or in `allowed`, which the person said may break.
+    said will have to be compiled again, or in `allowed`, which the person said may break. One that was `rebuilt` for the
+    change must work, whatever the old one did.
     """
     _check_names(diagnosis.environment, level, only)
     evidence = list(_static(diagnosis, before))
-    asked = _Asked(diagnosis.environment, before.environment if before else None, to_rebuild, allowed, only)
+    asked = _Asked(diagnosis.environment, before.environment if before else None, to_rebuild, rebuilt, allowed, only)
     height = LEVELS.index(level)
     begins = counted(on_probe, len(_names(diagnosis.environment, level, only)))
     imports = _children(asked, begins) if height >= LEVELS.index("import") else []
@@ -155,6 +157,7 @@ class _Asked:
     env: Environment
     before: Environment | None
     to_rebuild: frozenset[str]
+    rebuilt: frozenset[str]
     allowed: frozenset[str]
     only: tuple[str, ...] = ()
 
@@ -227,6 +230,8 @@ def _excuse(asked: _Asked, distribution: Distribution, kind: _Kind, error: str) 
         return Text("to-rebuild", told)
     if distribution.name in asked.allowed:
         return Text("allowed-broken", told)
+    if distribution.name in asked.rebuilt:
+        return None
     was_there = asked.before.distribution(distribution.name) if asked.before else None
     if asked.before and was_there and _try(asked.before, was_there, kind)[0] is not None:
         return Text("failed-before", {"id": kind.name, "subject": f"{distribution.name}: {error}"})
@@ -247,6 +252,8 @@ def _excused(asked: _Asked, evidence: Evidence, device: str) -> Evidence:
         return replace(evidence, status=Proof.SKIPPED, reason=Text("to-rebuild", told))
     if evidence.package in asked.allowed:
         return replace(evidence, status=Proof.SKIPPED, reason=Text("allowed-broken", told))
+    if evidence.package in asked.rebuilt:
+        return evidence
     if any(word in str(cause).lower() for word in _NO_CODE) or not _failed_before(asked.before, evidence, device):
         return evidence
     return replace(

@@ -76,14 +76,14 @@ def explain(words: Sequence[str]) -> int | None:
 
 def _answer(words: Words) -> int | None:
     from archfit import logs
-    from archfit.report.messages import Messages, language_of
+    from archfit.report.messages import Messages, spoken_language
 
     found = logs.explain_file(words.log) if words.log else logs.explain_stream(sys.stdin.buffer)
     if not any(cause.evidence for cause in found.causes):
         return None
     found = logs.join_environment(found, None)
     shown = logs.redacted(found) if words.redact else found
-    language = "zh" if words.lang == "zh" else "en" if words.lang == "en" else language_of(os.environ)
+    language = spoken_language(words.lang or None, os.environ, sys.stdout.encoding)
     messages = Messages(language, os.environ.get("ARCHFIT_PROGRAM", "archfit"))
     if words.as_json:
         from archfit.report import json_v1

@@ -32,20 +32,20 @@ from rich.progress import (
 from rich.text import Text as Styled
 
 from archfit.errors import ArchfitError, ExitCode, Interrupted, UsageError
-from archfit.report.messages import Language, Messages, language_of
-from archfit.report.screen import Screen
+from archfit.report.messages import Language, Messages, spoken_language
+from archfit.report.screen import NEAREST, Screen
 
 
 class Session:
     """What every command shares."""
 
     def __init__(self, language: str | None, *, color: bool, as_json: bool) -> None:
-        self.language: Language = "zh" if language == "zh" else "en" if language == "en" else language_of(os.environ)
+        self.language: Language = spoken_language(language, os.environ, sys.stdout.encoding)
         self.messages = Messages(self.language, os.environ.get("ARCHFIT_PROGRAM", "archfit"))
         self.as_json = as_json
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")  # an answer with escapes is better than none
+                stream.reconfigure(errors=NEAREST)  # an answer with escapes is better than none
         plain = None if color else True
         stdout = sys.stdout if sys.stdout.isatty() else cast(TextIO, _Trimmed(sys.stdout))
         out = _Console(file=stdout, no_color=plain, highlight=False, emoji=False, markup=False)

@@ -30,10 +30,11 @@ class Line:
 def show_explanation(messages: Messages, out: Console, explanation: Explanation, *, verbose: bool = False) -> None:
     """Print with colours, broken at the width of the terminal."""
     from rich.padding import Padding
-    from rich.text import Text
+
+    from archfit.report.prose import Prose
 
     for line in explanation_lines(messages, explanation, verbose=verbose):
-        text = Text(line.mark, style="dim") + Text(line.text, style=line.style)
+        text = Prose.assemble((line.mark, "dim"), (line.text, line.style))
         out.print(text if line.whole else Padding(text, (0, 0, 0, line.indent)), soft_wrap=line.whole)
 
 

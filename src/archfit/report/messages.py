@@ -23,6 +23,21 @@ def language_of(environ: Mapping[str, str]) -> Language:
     return "en"
 
 
+def spoken_language(wish: str | None, environ: Mapping[str, str], encoding: str | None) -> Language:
+    """The language of a run: the one that was asked for, else that of the locale; English where Chinese cannot be shown."""
+    language: Language = "zh" if wish == "zh" else "en" if wish == "en" else language_of(environ)
+    return language if can_write("中文", encoding) else "en"
+
+
+def can_write(text: str, encoding: str | None) -> bool:
+    """Can a stream of this encoding show `text`?"""
+    try:
+        text.encode(encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
 _COMMANDS = (
     "doctor|explain|run|scan|matrix|fleet|plan|upgrade|rollback|history|clean|verify|audit|demo|schema|completion|"
     "COMMAND"

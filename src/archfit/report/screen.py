@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Sequence
 
 from rich import box
@@ -12,7 +13,7 @@ from rich.text import Text as Styled
 
 from archfit.errors import ArchfitError
 from archfit.model import Unsolved
-from archfit.report.messages import Messages
+from archfit.report.messages import Messages, can_write
 from archfit.report.prose import Prose
 
 _MARKS = {
@@ -96,13 +97,23 @@ class Screen:
         return table
 
 
-def can_write(text: str, encoding: str | None) -> bool:
-    """Can a stream of this encoding show `text`?"""
-    try:
-        text.encode(encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
+_NEAREST_ASCII = str.maketrans({
+    "…": "...", "→": "->", "·": "-", "—": "-", "–": "-", "×": "x", "“": '"', "”": '"', "‘": "'", "’": "'",
+    "≥": ">=", "≤": "<=", "⠋": "-", "━": "-", "╸": "-", "╺": "-",
+})  # fmt: skip
+
+
+def _nearest(error: UnicodeError) -> tuple[str, int]:
+    """What a stream gets in place of characters that its encoding lacks: the nearest sign, else an escape."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(_NEAREST_ASCII)
+    return text.encode("ascii", "backslashreplace").decode("ascii"), error.end
+
+
+NEAREST = "archfit-nearest"
+"""The name of the error handler of streams."""
+codecs.register_error(NEAREST, _nearest)
 
 
 def size(count: int | None) -> str:

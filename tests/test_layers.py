@@ -15,6 +15,7 @@ SRC = Path(__file__).parents[1] / "src" / "archfit"
 FLOORS = (
     {
         "__main__",
+        "bars",
         "cli",
         "demo",
         "flow",

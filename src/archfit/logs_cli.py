@@ -34,7 +34,9 @@ def explain_log(
 
     `bundle` writes what is to be shared.
     """
-    found = logs.join_environment(_read(session, log), target)
+    found = _read(session, log)
+    with session.counting("reading") as on_read:
+        found = logs.join_environment(found, target, on_read)
     shown = logs.redacted(found) if redact else found
     if session.as_json:
         session.print_text(json_v1.dump(json_v1.explain_document(shown, session.messages)))
@@ -98,7 +100,7 @@ def _page(messages: Messages, found: Explanation) -> str:
 
 def _read(session: Session, log: Path | None) -> Explanation:
     if log is not None and str(log) != "-":
-        with session.counting("explain-scanning") as on_read:
+        with session.counting("explain-scanning", in_bytes=True) as on_read:
             return logs.explain_file(log, on_read)
     if sys.stdin.isatty():
         session.talk.print(session.messages.ui("explain-paste"), style="dim", markup=False)

@@ -9,9 +9,10 @@ from threading import Event
 
 from archfit import api
 from archfit.arch import ComputeCapability
+from archfit.bars import Bars
 from archfit.errors import ArchfitError, ExitCode, FormatError, Interrupted, ObserveError
 from archfit.model import Subject, Text
-from archfit.session import Bars, Session
+from archfit.session import Session
 from archfit.together import abandon, start
 
 Failure = tuple[str, ArchfitError]

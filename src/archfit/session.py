@@ -14,23 +14,10 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO, cast
 
-from rich.console import Console, RenderableType
-from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.text import Text as Styled
+from rich.console import Console
+from rich.progress import Progress, TaskID
 
+from archfit.bars import Bars, make_progress, make_reading
 from archfit.errors import ArchfitError, ExitCode, Interrupted, UsageError
 from archfit.report.messages import Language, Messages, spoken_language
 from archfit.report.screen import NEAREST, Screen
@@ -76,20 +63,19 @@ class Session:
         self.talk.print(self.messages.ui("written", path=path), soft_wrap=True, markup=False)
 
     @contextmanager
-    def counting(self, key: str) -> Iterator[Callable[[int, int], None]]:
-        """A bar for work whose parts can be counted; gone when the work is done, silent where nobody watches."""
-        with self.progress() as progress:
+    def counting(self, key: str, *, in_bytes: bool = False) -> Iterator[Callable[[int, int], None]]:
+        """A bar for work whose parts can be counted: how many of how many, how much longer; bytes with their speed, too.
+
+        Gone when the work is done, silent where nobody watches.
+        """
+        with self.progress(in_bytes=in_bytes) as progress:
             task = progress.add_task(self.messages.ui(key), total=None)
             yield lambda done, total: progress.update(task, completed=done, total=total)
 
     @contextmanager
     def reading(self) -> Iterator[Bars]:
         """Bars for bytes that are read side by side: how many, how fast, how much longer."""
-        known: list[ProgressColumn] = [_AmountColumn()]
-        if self.talk.width >= _WIDE_COLUMNS:
-            known += [_SpeedColumn(), TimeRemainingColumn()]
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), *map(_OnceKnown, known))
-        with Progress(*columns, console=self.talk, transient=True, disable=not self.talk.is_terminal) as progress:
+        with make_reading(self.talk) as progress:
             yield Bars(progress)
 
     @contextmanager
@@ -102,74 +88,9 @@ class Session:
         finally:
             steps.stop()
 
-    def progress(self) -> Progress:
+    def progress(self, *, in_bytes: bool = False) -> Progress:
         """A bar that is gone when it stops, and silent where nobody watches."""
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}"))
-        return Progress(
-            *columns, TimeElapsedColumn(), console=self.talk, transient=True, disable=not self.talk.is_terminal
-        )
-
-
-class Bars:
-    """Several bars, one for each thing that is read."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-
-    def add(self, name: str, *, files: bool) -> Bar:
-        """A bar that runs to and fro until it is known how much there is to read: bytes, or `files`."""
-        width = self._progress.console.width
-        room = max(8, min(_LABEL_COLUMNS, width - (_BESIDE_WIDE if width >= _WIDE_COLUMNS else _BESIDE_NARROW)))
-        label = name if len(name) <= room else "…" + name[1 - room :]
-        return Bar(self._progress, self._progress.add_task(escape(label), total=None, files=files))
-
-
-class Bar:
-    """One bar; all numbers in bytes or files."""
-
-    def __init__(self, progress: Progress, task: TaskID) -> None:
-        self._progress = progress
-        self._task = task
-
-    def begin(self, total: int) -> None:
-        """So much there is to read."""
-        self._progress.update(self._task, total=total)
-
-    def advance(self, count: int) -> None:
-        """So much more was read."""
-        self._progress.advance(self._task, count)
-
-    def end(self) -> None:
-        """Everything was read; the bar goes."""
-        self._progress.update(self._task, visible=False)
-
-
-class _OnceKnown(ProgressColumn):
-    """A column that stays empty until it is known how much there is to read."""
-
-    def __init__(self, column: ProgressColumn) -> None:
-        super().__init__()
-        self._column = column
-
-    def render(self, task: Task) -> RenderableType:
-        return self._column(task) if task.total is not None else ""
-
-
-class _AmountColumn(DownloadColumn):
-    def render(self, task: Task) -> Styled:
-        if task.fields["files"]:
-            return Styled(f"{task.completed:.0f}/{task.total or 0:.0f}", style="progress.download")
-        return super().render(task)
-
-
-class _SpeedColumn(TransferSpeedColumn):
-    def render(self, task: Task) -> Styled:
-        return Styled("") if task.fields["files"] else super().render(task)
-
-
-_LABEL_COLUMNS, _WIDE_COLUMNS = 32, 80
-_BESIDE_NARROW, _BESIDE_WIDE = 40, 60
-"""What stands beside the label: a bar, ``123.4/567.8 MB`` and, where there is room, speed and time left."""
+        return make_progress(self.talk, unicode=self.screen.unicode, in_bytes=in_bytes)
 
 
 class _Console(Console):

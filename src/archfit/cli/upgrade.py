@@ -56,7 +56,7 @@ def upgrade(
         diagnosis = diagnose(session, target, pretend.gpu, pretend.driver)
         height = wanted or api.default_level(diagnosis.environment)
         bundle = plan if plan and plan.is_dir() else None
-        with session.counting("checking-bundle" if bundle else "asking") as on_bytes:
+        with session.counting("checking-bundle" if bundle else "asking", in_bytes=True) as on_bytes:
             chosen = (
                 api.load_plan(plan, diagnosis.environment)
                 if plan

@@ -81,7 +81,7 @@ def _answer_risks(candidate: Candidate) -> list[Text]:
     risks = [Text("risk-pinned", _pin_values(pin)) for pin in candidate.pins]
     if candidate.answer:
         where = candidate.question.index or "PyPI"
-        risks.append(Text("risk-unconfirmed", {"index": where, "cause": candidate.answer.detail}))
+        risks.append(Text("risk-unconfirmed", {"index": where}))
     return risks
 
 

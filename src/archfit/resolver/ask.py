@@ -136,6 +136,9 @@ def _refused(question: Question, stderr: str) -> Resolution:
         state = "unreachable"
     elif any(_says_absent(spec, words) for spec in question.specs):
         state = "absent"
+    if state == "unreachable":
+        causes = re.findall(r"cause:\s*(.+)", stderr)
+        return Resolution(state, detail=causes[-1].strip() if causes else words)
     return Resolution(state, detail=words.removeprefix(f"{_NO_SOLUTION} when resolving dependencies cause: "))
 
 

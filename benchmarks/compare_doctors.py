@@ -41,7 +41,7 @@ OLD_STORY, NEW_STORY = "2.4.1", "2.15.0"
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """GPUs, driver and torch; `right` is what is true of it, by shared/reference/truth.md."""
+    """GPUs, driver and torch; `right` is what is true of it, by what the wheels hold and what NVIDIA says of drivers."""
 
     gpus: tuple[str, ...]
     driver: str

@@ -106,7 +106,7 @@ def driver_option(situation: Situation, cuda: CudaVersion | None) -> Option:
     ceiling = situation.driver_ceiling
     branch = max(floor.branch if floor else 0, _RECOMMENDED_BRANCH)
     branch = min(branch, ceiling) if ceiling else branch
-    open_only = _open_only(situation)
+    open_only = _open_only(situation) and not situation.platform.startswith("win")
     values = {
         "needed": str(floor or branch),
         "driver": str(situation.driver),
@@ -118,7 +118,7 @@ def driver_option(situation: Situation, cuda: CudaVersion | None) -> Option:
     module_only = "open-kernel-module-required" in situation.findings and new_enough
     summary = "driver-module" if module_only else "driver-window" if ceiling else "driver-first"
     why = (Text("driver-open" if open_only else "driver-any", values),)
-    commands = _driver_commands(branch, open_only=open_only)
+    commands = _driver_commands(situation, branch, open_only=open_only)
     return Option(
         kind="driver",
         summary=Text(summary, values),
@@ -130,8 +130,10 @@ def driver_option(situation: Situation, cuda: CudaVersion | None) -> Option:
     )
 
 
-def _driver_commands(branch: int, *, open_only: bool) -> tuple[str, ...]:
-    """Package names from NVIDIA's driver installation guide and Ubuntu's archive, read 2026-11-23."""
+def _driver_commands(situation: Situation, branch: int, *, open_only: bool) -> tuple[str, ...]:
+    """Package names from NVIDIA's driver installation guide and Ubuntu's archive, read 2026-11-23; Windows has a page."""
+    if situation.platform.startswith("win"):
+        return (f"start https://www.nvidia.com/drivers   # R{branch}",)
     flavour = "-open" if open_only else ""
     fedora = "sudo dnf install nvidia-open" if open_only else "sudo dnf install cuda-drivers"
     return (

@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import pwd
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -40,16 +41,13 @@ def refuse_unfit(root: Path) -> None:
     for folder in (root, root.parent):
         if not os.access(folder, os.W_OK | os.X_OK):
             raise ApplyError("refuse-read-only", path=folder, target=root)
-    if os.path.ismount(root):
-        raise ApplyError("refuse-mount", target=root)
+    _refuse_mounts(root)
     owner = root.stat().st_uid
     if owner != os.geteuid():
         raise ApplyError("refuse-owner", target=root, owner=_user(owner))
     for folder in _code_folders(root):
         if not _inside(folder, root):
             raise ApplyError("refuse-outside", path=folder, real=folder.resolve(), target=root)
-        if folder.stat().st_dev != root.stat().st_dev:
-            raise ApplyError("refuse-mount-inside", path=folder, target=root)
     _refuse_image_layer(root)
 
 
@@ -87,10 +85,9 @@ def refuse_linked(root: Path, packages: dict[str, tuple[str, ...]]) -> None:
     """
     tops = {top: name for name, modules in packages.items() for top in (name.replace("-", "_"), *modules)}
     for site in _site_folders(root):
-        for entry in os.scandir(site):
-            if entry.name in tops and entry.is_symlink() and entry.is_dir() and not _inside(Path(entry.path), root):
-                real = os.path.realpath(entry.path)
-                raise ApplyError("refuse-linked", package=tops[entry.name], path=entry.path, real=real, target=root)
+        for path in (site / top for top in tops):
+            if path.is_symlink() and path.is_dir() and not _inside(path, root):
+                raise ApplyError("refuse-linked", package=tops[path.name], path=path, real=path.resolve(), target=root)
 
 
 def _refuse_base(root: Path) -> None:
@@ -117,6 +114,24 @@ def _site_folders(root: Path) -> Iterator[Path]:
 
 def _inside(path: Path, root: Path) -> bool:
     return path.resolve().is_relative_to(root)
+
+
+def _refuse_mounts(root: Path) -> None:
+    points = _mount_points()
+    if os.path.ismount(root) or root in points:
+        raise ApplyError("refuse-mount", target=root)
+    if inside := next((point for point in points if point.is_relative_to(root)), None):
+        raise ApplyError("refuse-mount-inside", path=inside, target=root)
+
+
+def _mount_points() -> tuple[Path, ...]:
+    """Where something is mounted, bind mounts too, as this process sees it; nothing where there is no /proc."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    except OSError:
+        return ()
+    names = (line.split(b" ")[4] for line in lines)  # blanks and the like are written as octal numbers: proc(5)
+    return tuple(Path(os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda m: bytes([int(m[1], 8)]), name))) for name in names)
 
 
 def _refuse_image_layer(root: Path) -> None:

@@ -23,12 +23,13 @@ from archfit.transaction import Change, read_history, unfinished
 
 APPLY: ModuleType = importlib.import_module("archfit.transaction.apply")  # the package's own `apply` is the function
 EXCHANGE: ModuleType = importlib.import_module("archfit.transaction.exchange")
+FITNESS: ModuleType = importlib.import_module("archfit.transaction.fitness")
 STATES: ModuleType = importlib.import_module("archfit.transaction.states")
 RELOCATE: ModuleType = importlib.import_module("archfit.transaction.relocate")
 TREE: ModuleType = importlib.import_module("archfit.transaction.tree")
 JOURNAL: ModuleType = importlib.import_module("archfit.transaction.journal")
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parent / "data"
 SITE = "lib/python3.11/site-packages"
 PASSED = Verification("static", (Evidence("static:demo", Proof.PASSED),))
 

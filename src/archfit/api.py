@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from archfit import extensions
@@ -28,7 +29,7 @@ from archfit.catalog.mirrors import load_mirrors
 from archfit.checks import diagnose
 from archfit.coverage import lacking
 from archfit.errors import ApplyError, FormatError, ObserveError, ProblemError, UsageError
-from archfit.matrix import Matrix, matrix_of
+from archfit.matrix import Matrix, matrix_of, packages_of
 from archfit.model import (
     Diagnosis,
     Distribution,
@@ -268,15 +269,20 @@ def _counted(on_bytes: OnCount | None, on_total: OnCount | None) -> OnRead:
     return on_read
 
 
-def matrix(specs: Sequence[str] = ()) -> Matrix:
-    """Everything in the catalog, on the GPUs that are meant by `specs`, or on every generation that is known.
+def matrix(specs: Sequence[str] = (), packages: Sequence[str] = (), on_row: OnRead | None = None) -> Matrix:
+    """What the catalog tells of `packages` (all, if none is named), on the GPUs that `specs` mean, or on every generation.
 
     Raises:
-        UsageError: no such GPU.
+        UsageError: no such GPU, or no row is about one of the packages.
     """
     catalog = load_catalog()
     gpus = dict.fromkeys(gpu for spec in specs for gpu in parse_gpus(spec, catalog))
-    return matrix_of(catalog, tuple(gpus))
+    known = packages_of(catalog)
+    for name in packages:
+        if name not in known:
+            near = get_close_matches(name, known, n=3) or known[:6]
+            raise UsageError("package-unknown", spec=name, near=", ".join(near))
+    return matrix_of(catalog, tuple(gpus), packages, on_row or (lambda done, total: None))
 
 
 def devices_of(specs: Sequence[str]) -> tuple[ComputeCapability, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Literal, Self
 
 
@@ -119,6 +120,7 @@ def is_tegra(device: ComputeCapability) -> bool:
     return device in _TEGRA
 
 
+@lru_cache(maxsize=4096)
 def judge_code(target: Target, device: ComputeCapability, toolkit: CudaVersion | None = None) -> Verdict:
     """Can code compiled for `target` run on `device`?
 

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from archfit.arch import ComputeCapability, CudaVersion, Target, Verdict, judge_code
 from archfit.model import CodeObject, Container, Coverage, Library, Subject
@@ -121,8 +122,12 @@ def can_launch(container: Container) -> bool:
 
 
 def _sorted(targets: Iterable[Target | None]) -> tuple[str, ...]:
-    found = {t for t in targets if t}
-    return tuple(str(t) for t in sorted(found, key=lambda t: (t.kind == "ptx", t.capability, t.suffix)))
+    return _in_order(frozenset(t for t in targets if t))
+
+
+@lru_cache(maxsize=4096)
+def _in_order(targets: frozenset[Target]) -> tuple[str, ...]:
+    return tuple(str(t) for t in sorted(targets, key=lambda t: (t.kind == "ptx", t.capability, t.suffix)))
 
 
 def _required(judged: list[tuple[Container, Verdict]], device: ComputeCapability) -> list[tuple[Container, Verdict]]:

@@ -11,6 +11,7 @@ from packaging.version import InvalidVersion, Version
 
 from archfit.arch import ComputeCapability, CudaVersion, Verdict
 from archfit.catalog import Build, Catalog, Generation
+from archfit.catalog.wheels import Wheel
 from archfit.model import DriverRelease, Gpu
 
 
@@ -98,10 +99,29 @@ class Answer:
 # --- making one ------------------------------------------------------------------------------------------------------
 
 
-def matrix_of(catalog: Catalog, gpus: Sequence[Gpu] = ()) -> Matrix:
-    """Everything in the catalog, for these GPUs, or for every generation that is known."""
+def packages_of(catalog: Catalog) -> tuple[str, ...]:
+    """Every package that the catalog tells of."""
+    return tuple(sorted({*catalog.packages, *({"torch"} if catalog.builds else ())}))
+
+
+def matrix_of(
+    catalog: Catalog,
+    gpus: Sequence[Gpu] = (),
+    packages: Sequence[str] = (),
+    on_row: Callable[[int, int], None] = lambda done, total: None,
+) -> Matrix:
+    """What the catalog tells of these packages (all, if none is named), for these GPUs or every generation that is known.
+
+    A wheel that was read stands for the row that only tells of it. `on_row` is told how many rows are judged, of how many.
+    """
     columns = [_column(catalog, gpu) for gpu in gpus] or _generations(catalog)
-    return arrange(columns, (_row_of_build(catalog, build, columns) for build in catalog.builds), chosen=bool(gpus))
+    wheels = [wheel for wheel in catalog.wheels if not packages or wheel.package in packages]
+    builds = catalog.builds if not packages or "torch" in packages else ()
+    rows = [_row_of_build(catalog, build, columns) for build in builds if build.wheel is None]
+    for done, wheel in enumerate(wheels, 1):
+        rows.append(_row_of_wheel(catalog, wheel, columns))
+        on_row(done, len(wheels))
+    return arrange(columns, rows, chosen=bool(gpus))
 
 
 def arrange(columns: Sequence[Column], rows: Iterable[Row], *, chosen: bool = False) -> Matrix:
@@ -143,6 +163,27 @@ def _row_of_build(catalog: Catalog, build: Build, columns: Sequence[Column]) -> 
         confidence=build.confidence,
         source=build.source,
         driver=floor,
+        verdicts=verdicts,
+        drivers=tuple(_both(f, c) if v.runs else None for f, c, v in zip(floors, columns, verdicts, strict=True)),
+    )
+
+
+def _row_of_wheel(catalog: Catalog, wheel: Wheel, columns: Sequence[Column]) -> Row:
+    linux = wheel.platform != "win_amd64"
+    cuda = wheel.cuda or (CudaVersion(wheel.cuda_major, 0) if wheel.cuda_major else None)
+    verdicts = tuple(wheel.verdict(column.capability) for column in columns)
+    floors = [catalog.min_driver_of(wheel, column.capability) if linux else None for column in columns]
+    return Row(
+        package=wheel.package,
+        version=wheel.version,
+        variant=f"cu{wheel.cuda.major}{wheel.cuda.minor}" if wheel.cuda else "",
+        cuda=wheel.cuda,
+        platform=wheel.platform,
+        tags=wheel.python_tags,
+        index=wheel.index,
+        confidence=wheel.confidence,
+        source=", ".join(filter(None, (wheel.source, wheel.file, wheel.read))),
+        driver=catalog.min_driver_for_cuda(cuda) if cuda and linux else None,
         verdicts=verdicts,
         drivers=tuple(_both(f, c) if v.runs else None for f, c, v in zip(floors, columns, verdicts, strict=True)),
     )

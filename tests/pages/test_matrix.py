@@ -14,6 +14,7 @@ from packaging.version import Version
 
 from archfit import api
 from archfit.arch import CudaVersion, Verdict
+from archfit.catalog.wheels import Wheel
 from archfit.cli import run
 from archfit.errors import ExitCode
 from archfit.matrix import (
@@ -32,6 +33,7 @@ from archfit.model import DriverRelease
 from archfit.report.matrix_page import render_matrix_page, said_of_tags
 from archfit.report.matrix_screen import lines_of, render_matrix_markdown, say_answer
 from archfit.report.messages import Language, Messages
+from worlds import CATALOG
 
 WHEN = datetime(2026, 11, 25, 11, 0, tzinfo=UTC)
 COLUMNS = (V100, RTX_4090, RTX_5090)
@@ -258,6 +260,20 @@ def test_no_build_runs_with_a_driver_older_than_its_gpu_or_its_code() -> None:
             assert verdict.runs or driver is None
             assert driver is None or column.driver is None or driver >= column.driver
             assert driver is None or build.driver is None or driver >= build.driver
+
+
+def test_every_build_stands_once_and_what_was_read_says_what_was_read() -> None:
+    matrix = api.matrix()
+    found = {(r.package, r.version, r.platform, r.index, r.variant): r for r in matrix.rows}
+    assert len(found) == len(matrix.rows)
+    for wheel in CATALOG.wheels:
+        [own] = [r for r in matrix.rows if (r.package, r.version, r.platform, r.index) == key_of(wheel)]
+        assert own.verdicts == tuple(wheel.verdict(c.capability) for c in matrix.columns)
+        assert (own.tags, own.confidence, wheel.file in own.source) == (wheel.python_tags, "measured", True)
+
+
+def key_of(wheel: Wheel) -> tuple[str, str, str, str]:
+    return wheel.package, wheel.version, wheel.platform, wheel.index
 
 
 def test_what_runs_on_an_rtx_5090() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from difflib import get_close_matches
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -15,7 +14,7 @@ from archfit.arch import CudaVersion
 from archfit.cli.answer import PICTURES, answer, pictures
 from archfit.cli.options import PLAIN, GpuSpecs, Manner, platform_tag, python_version
 from archfit.errors import ExitCode, UsageError
-from archfit.matrix import Filter, Matrix, answers, choose, newest_builds
+from archfit.matrix import Filter, answers, choose, newest_builds
 from archfit.model import DriverRelease
 from archfit.report.matrix_screen import heat_of_matrix, render_matrix_markdown, show_matrix, show_summary
 from archfit.report.matrix_v1 import matrix_document
@@ -39,8 +38,8 @@ def matrix(
         names = tuple(canonicalize_name(name) for name in packages)
         release, toolkit = _driver(driver), _cuda(cuda)
         wanted = Filter(names, toolkit, release, python_version(python), platform_tag(platform), runs=not every)
-        whole = api.matrix(gpu)
-        _check_names(names, whole)
+        with session.counting("judging") as on_row:
+            whole = api.matrix(gpu, names, on_row)
         chosen = choose(whole, wanted)
         told = answers(chosen, whole, names)
         subject = session.messages.ui("separator").join(names) or session.messages.page("all-packages")
@@ -69,7 +68,9 @@ def _page(session: Session, wanted: Filter, gpus: Sequence[str]) -> str:
     from archfit.report.matrix_page import render_matrix_page, wanted_of
 
     now = datetime.now().astimezone()
-    return render_matrix_page(api.matrix(()), session.messages, now, wanted_of(wanted, gpus))
+    with session.counting("judging") as on_row:
+        whole = api.matrix((), (), on_row)
+    return render_matrix_page(whole, session.messages, now, wanted_of(wanted, gpus))
 
 
 def _driver(text: str | None) -> DriverRelease | None:
@@ -84,11 +85,3 @@ def _cuda(text: str | None) -> CudaVersion | None:
         return CudaVersion.parse(text) if text else None
     except ValueError:
         raise UsageError("cuda-unknown", spec=text) from None
-
-
-def _check_names(names: Sequence[str], matrix: Matrix) -> None:
-    known = list(dict.fromkeys(row.package for row in matrix.rows))
-    for name in names:
-        if name not in known:
-            near = get_close_matches(name, known, n=3) or known[:6]
-            raise UsageError("package-unknown", spec=name, near=", ".join(near))

@@ -73,11 +73,10 @@ class _Watcher:
             self._begin(ui(f"rebuild-{progress.stage}", package=progress.package), bar=progress.stage != "environment")
         if progress.stage != "compile" or not progress.file:
             return
-        if self._bar:
-            text = ui("rebuild-compiling", package=progress.package, file=progress.file)
-            self._bar.update(
-                self._bar.task_ids[0], description=text, completed=progress.done, total=progress.total or None
-            )
+        if self._bar and progress.total:
+            done, total = progress.done, progress.total
+            text = ui("rebuild-compiling", package=progress.package, file=progress.file, done=done, total=total)
+            self._bar.update(self._bar.task_ids[0], description=text, completed=done, total=total)
         elif not self._session.talk.is_terminal and progress.total and monotonic() - self._spoke >= _EVERY_S:
             self._spoke = monotonic()
             minutes = f"{(monotonic() - self._began) / 60:.0f}"

@@ -28,10 +28,7 @@ def try_compiler(home: Path, standard: int, arch: str, folder: Path, environ: Ma
     Raises:
         BuildError: there is no C++ compiler, nvcc refuses it, or the kernel does not compile; carries what it said.
     """
-    wanted = environ.get("CXX", "c++").split()[0]
-    compiler = shutil.which(wanted, path=environ.get("PATH")) or shutil.which("g++", path=environ.get("PATH"))
-    if compiler is None:
-        raise BuildError("rebuild-no-host-compiler", compiler=wanted)
+    compiler = find_compiler(environ)
     source = folder / "try.cu"
     source.write_text(_KERNEL, "utf-8")
     command = [str(home / "bin/nvcc"), f"-std=c++{standard}", f"-arch={arch}", "-Xcompiler", "-fPIC"]
@@ -48,6 +45,15 @@ def try_compiler(home: Path, standard: int, arch: str, folder: Path, environ: Ma
     if match := _UNSUPPORTED.search(said):
         raise BuildError("rebuild-host-too-new", compiler=compiler, newest=match[1])
     raise BuildError("rebuild-compiler-fails", compiler=command[0], cause=" ".join(said.split())[:400])
+
+
+def find_compiler(environ: Mapping[str, str]) -> str:
+    """The C++ compiler of this machine: CXX, else ``c++`` or ``g++``; raises BuildError where there is none."""
+    wanted = (environ.get("CXX", "").split() or ["c++"])[0]
+    compiler = shutil.which(wanted, path=environ.get("PATH")) or shutil.which("g++", path=environ.get("PATH"))
+    if compiler is None:
+        raise BuildError("rebuild-no-host-compiler", compiler=wanted)
+    return compiler
 
 
 def refuse_without_headers(include: Path, version: str) -> None:

@@ -14,7 +14,7 @@ from archfit.buildscript import append_flags, read_build_files
 from archfit.catalog import Catalog
 from archfit.catalog.recipes import Recipe, find_recipe, standard_for
 from archfit.rebuild.compile import build
-from archfit.rebuild.host import count_jobs, try_compiler
+from archfit.rebuild.host import count_jobs, find_compiler, try_compiler
 from archfit.rebuild.judge import judge_wheel
 from archfit.rebuild.records import BuildError, Built, Ground, OnProgress, Progress, Source, Wanted
 from archfit.rebuild.source import fetch_source, hash_file, unpack
@@ -53,6 +53,7 @@ def rebuild(
     """
     store, environ = store or Store(), os.environ if environ is None else environ
     choice = choose_compiler(ground.cuda, ground.devices, catalog, environ)
+    find_compiler(environ)  # before gigabytes are loaded
     archs = sorted({arch_of(device, choice.cuda, catalog) for device in ground.devices})
     job = _Job(wanted, ground, find_recipe(wanted.name), choice, tuple(map(str, archs)), catalog, on_progress)
     with store.workplace() as folder:

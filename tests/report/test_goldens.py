@@ -38,6 +38,13 @@ from archfit.report import json_v1, record
 from archfit.report.audit_v1 import show_audits
 from archfit.report.doctor_screen import show_diagnosis
 from archfit.report.history_screen import show_history
+from archfit.report.markdown import (
+    render_audits,
+    render_diagnosis,
+    render_history,
+    render_scan,
+    render_verification,
+)
 from archfit.report.messages import Language, Messages
 from archfit.report.plan_screen import show_changes, show_plan
 from archfit.report.proof_screen import show_verification
@@ -181,6 +188,15 @@ def test_doctor(golden: Golden, name: str, language: Language) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_doctor_with_the_way_out(golden: Golden, width: int, language: Language) -> None:
+    """The seed situation: a stranger reads from this page alone what is wrong, why, and what to do."""
+    diagnosis, remedy = diagnosis_of(OLD_STORY), plan_of(OLD_STORY).options[0]
+    draw: Draw = lambda s: show_diagnosis(s, diagnosis, remedy=remedy)  # noqa: E731
+    golden(f"doctor-way-out-{width}.{language}.txt", drawn(draw, language, width))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("width", [60, 200])
 def test_doctor_on_other_screens(golden: Golden, width: int, language: Language) -> None:
     diagnosis = diagnosis_of(OLD_STORY)
@@ -308,7 +324,10 @@ def test_brackets_in_a_path_are_brackets() -> None:
 def test_doctor_as_json_and_markdown(golden: Golden, name: str, language: Language) -> None:
     diagnosis, messages = diagnosis_of(DIAGNOSES[name]), Messages(language)
     golden(f"doctor-{name}.{language}.json", json_v1.dump(json_v1.doctor_document(diagnosis, messages)))
-    golden(f"doctor-{name}.{language}.md", record.render_diagnosis(messages, diagnosis))
+    golden(
+        f"doctor-{name}.{language}.md",
+        render_diagnosis(messages, diagnosis, plan_of(DIAGNOSES[name]).options[0] if diagnosis.primary else None),
+    )
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -324,6 +343,15 @@ def test_history_and_verification_as_json(golden: Golden, language: Language) ->
     golden(f"history.{language}.json", json_v1.dump(json_v1.history_document(HISTORY)))
     document = json_v1.verify_document(PROOF, OLD_STORY, "failed", messages)
     golden(f"verify-failed.{language}.json", json_v1.dump(document))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_other_answers_as_markdown(golden: Golden, language: Language) -> None:
+    messages = Messages(language)
+    golden(f"scan.{language}.md", render_scan(messages, tuple(SUBJECTS.values()), GPUS))
+    golden(f"audit.{language}.md", render_audits(messages, AUDITS, [("lost.whl", "gone")]))
+    golden(f"verify-failed.{language}.md", render_verification(messages, PROOF, OLD_STORY))
+    golden(f"history.{language}.md", render_history(messages, HISTORY))
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

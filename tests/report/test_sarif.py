@@ -9,14 +9,16 @@ from typing import Any
 
 import jsonschema
 import pytest
+from test_goldens import DIAGNOSES
 
 from archfit import __version__, api
 from archfit.arch import ComputeCapability
 from archfit.audit import RULES, Exemption, Policy
+from archfit.cli import run
 from archfit.model import Distribution, Subject, Text
 from archfit.report.messages import Language, Messages
-from archfit.report.sarif import sarif_document
-from worlds import library
+from archfit.report.sarif import diagnosis_sarif, sarif_document
+from worlds import DATA, diagnosis_of, library
 
 SM_75, SM_120 = ComputeCapability(7, 5), ComputeCapability(12, 0)
 OFFICIAL = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -60,6 +62,38 @@ NOTHING = wheel("libno_gpu.so", name="none.whl")
 def test_valid_by_the_official_schema(schema: Any, subjects: Any, failures: Any, language: Language) -> None:
     made = document(STRICT, *subjects, failures=failures, language=language)
     jsonschema.Draft4Validator(schema, format_checker=jsonschema.FormatChecker()).validate(made)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("name", DIAGNOSES)
+def test_a_diagnosis_is_valid_by_the_official_schema(schema: Any, name: str, language: Language) -> None:
+    made = diagnosis_sarif(diagnosis_of(DIAGNOSES[name]), Messages(language))
+    jsonschema.Draft4Validator(schema, format_checker=jsonschema.FormatChecker()).validate(made)
+
+
+def test_a_diagnosis_has_a_result_for_each_finding() -> None:
+    diagnosis = diagnosis_of(DIAGNOSES["everything"])
+    (told,) = diagnosis_sarif(diagnosis, Messages("en"))["runs"]
+    assert [r["ruleId"] for r in told["results"]] == [f.id for f in diagnosis.findings]
+    assert [told["tool"]["driver"]["rules"][r["ruleIndex"]]["id"] for r in told["results"]] == [
+        f.id for f in diagnosis.findings
+    ]
+    assert {r["level"] for r in told["results"]} == {"error", "warning"}
+
+
+def test_what_could_not_be_seen_is_a_run_that_did_not_succeed() -> None:
+    (told,) = diagnosis_sarif(diagnosis_of(DIAGNOSES["nothing-seen"]), Messages("en"))["runs"]
+    (invocation,) = told["invocations"]
+    assert (invocation["executionSuccessful"], bool(invocation["toolExecutionNotifications"])) == (False, True)
+
+
+def test_a_scan_writes_what_an_audit_of_these_gpus_would(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "scan.sarif"
+    assert run(["scan", str(DATA / "libpartial.so"), "--gpu", "sm_120", "-o", str(path)]) == 0
+    (told,) = json.loads(path.read_text("utf-8"))["runs"]
+    assert [r["ruleId"] for r in told["results"]] == ["gpu-partial"]
+    assert run(["scan", str(DATA / "libpartial.so"), "-o", str(path)]) == 2
+    assert "--gpu" in capsys.readouterr().err
 
 
 def test_rules() -> None:

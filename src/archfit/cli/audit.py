@@ -14,6 +14,7 @@ from archfit.cli.options import PLAIN, Manner, platform_tag, python_version
 from archfit.errors import ExitCode, UsageError
 from archfit.report import json_v1
 from archfit.report.audit_v1 import audit_document, show_audits
+from archfit.report.markdown import render_audits
 from archfit.report.sarif import sarif_document
 from archfit.scanning import code_of, scan_all, wishes_for
 from archfit.session import error_door
@@ -35,7 +36,7 @@ def audit(
     """Fail a release whose wheels lack code for a required GPU."""
     session = manner.session()
     with error_door(session):
-        manner.check_output(".json", ".sarif")
+        manner.check_output(".json", ".md", ".sarif")
         if not subjects:
             raise UsageError("scan-nothing-named")
         platform_tag(platform)
@@ -48,6 +49,7 @@ def audit(
             manner,
             show=lambda: show_audits(session.screen, audits, len(failures)),
             document=lambda: audit_document(audits, policy, told, session.messages),
+            markdown=lambda: render_audits(session.messages, audits, told),
             more={".sarif": lambda: json_v1.dump(sarif_document(audits, told, session.messages))},
         )
         for _, error in failures:

@@ -11,9 +11,11 @@ from archfit.cli.answer import CODE_OF, PICTURES, answer, page, pictures
 from archfit.cli.answer import share as bundle
 from archfit.cli.options import HERE, PLAIN, Manner, Pretend, Target
 from archfit.flow import diagnose, remedy_of, ways_out
-from archfit.report import json_v1, record
+from archfit.report import json_v1
 from archfit.report.doctor_screen import show_diagnosis
 from archfit.report.heatmap import map_environment
+from archfit.report.markdown import render_diagnosis
+from archfit.report.sarif import diagnosis_sarif
 from archfit.report.share import diagnosis_members
 from archfit.session import error_door, last_failure
 
@@ -29,19 +31,20 @@ def doctor(
     """Say why this environment does or does not run on the GPU, from the bytes of its libraries."""
     session = manner.session()
     with error_door(session):
-        manner.check_output(".json", ".md", ".html", *PICTURES)
+        manner.check_output(".json", ".md", ".html", ".sarif", *PICTURES)
         diagnosis = diagnose(session, target, pretend.gpu, pretend.driver)
         answer(
             session,
             manner,
             show=lambda: show_diagnosis(session.screen, diagnosis, remedy=remedy_of(diagnosis), verbose=manner.verbose),
             document=lambda: json_v1.doctor_document(diagnosis, session.messages),
-            markdown=lambda: record.render_diagnosis(session.messages, diagnosis),
+            markdown=lambda: render_diagnosis(session.messages, diagnosis, remedy_of(diagnosis)),
             more=pictures(
                 session,
                 lambda: map_environment(diagnosis.environment, api.devices_of(())),
                 str(diagnosis.environment.root),
             )
+            | {".sarif": lambda: json_v1.dump(diagnosis_sarif(diagnosis, session.messages))}
             | {".html": lambda: page(session, "doctor", diagnosis=diagnosis, plan=ways_out(diagnosis))},
         )
         if share:

@@ -14,6 +14,7 @@ from archfit.errors import ExitCode, UsageError
 from archfit.model import History
 from archfit.report import json_v1
 from archfit.report.history_screen import show_history, show_removal
+from archfit.report.markdown import render_history
 from archfit.session import Session, error_door
 
 
@@ -46,7 +47,7 @@ def history(target: Target = None, /, *, manner: Manner = PLAIN) -> int:
     """Show the states of an environment: what was changed when and why, how it was verified, what is kept of the old ones."""
     session = manner.session()
     with error_door(session):
-        manner.check_output(".json")
+        manner.check_output(".json", ".md")
         story = api.history(target)
         kept = api.kept_bytes(story)
         answer(
@@ -54,6 +55,7 @@ def history(target: Target = None, /, *, manner: Manner = PLAIN) -> int:
             manner,
             show=lambda: show_history(session.screen, story, kept),
             document=lambda: json_v1.history_document(story, kept),
+            markdown=lambda: render_history(session.messages, story),
         )
     return int(ExitCode.OK)
 

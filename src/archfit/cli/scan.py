@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from archfit import api
+from archfit.arch import ComputeCapability
+from archfit.audit import Audit, Policy
 from archfit.cli.answer import PICTURES, answer, page, pictures
 from archfit.cli.options import PLAIN, GpuSpecs, Manner, platform_tag, python_version
 from archfit.errors import UsageError
-from archfit.report import scan_v1
+from archfit.model import Subject
+from archfit.report import json_v1, scan_v1
 from archfit.report.heatmap import map_subjects
+from archfit.report.markdown import render_scan
+from archfit.report.sarif import sarif_document
 from archfit.report.scan_screen import show_subject
 from archfit.scanning import code_of, kernels_lacking, scan_all, wishes_for
 from archfit.session import error_door
@@ -32,9 +38,11 @@ def scan(
     """Show what GPU code is inside, and what of it runs on which GPU."""
     session = manner.session()
     with error_door(session):
-        manner.check_output(".json", ".html", *PICTURES)
+        manner.check_output(".json", ".md", ".html", ".sarif", *PICTURES)
         if not subjects:
             raise UsageError("scan-nothing-named")
+        if manner.output and manner.output.suffix == ".sarif" and not gpu:
+            raise UsageError("sarif-needs-gpu")
         platform_tag(platform)
         devices = api.devices_of(gpu)
         wishes = wishes_for(subjects, platform, python_version(python), deep=deep, use_cache=not no_cache)
@@ -53,11 +61,19 @@ def scan(
             manner,
             show=show,
             document=lambda: scan_v1.scan_document(found, devices, told, session.messages, verbose=verbose),
+            markdown=lambda: render_scan(session.messages, found, devices),
             more=pictures(
                 session, lambda: map_subjects(found, devices), session.messages.ui("separator").join(subjects)
             )
+            | {".sarif": lambda: json_v1.dump(sarif_document(_audits(found, devices), told, session.messages))}
             | {".html": lambda: page(session, "scan", subjects=found, devices=devices, failures=failures)},
         )
         for _, error in failures:
             session.screen.error(error)
         return int(code_of(found, failures))
+
+
+def _audits(subjects: Sequence[Subject], devices: Sequence[ComputeCapability]) -> list[Audit]:
+    """What a release gate that requires these GPUs, and takes PTX for them, would say."""
+    policy = Policy(tuple(devices), allow_jit=True)
+    return [api.audit(subject, policy) for subject in subjects]

@@ -13,6 +13,7 @@ from archfit.errors import ExitCode
 from archfit.flow import diagnose
 from archfit.model import Diagnosis, Proof, Status, Verification
 from archfit.report import json_v1
+from archfit.report.markdown import render_verification
 from archfit.report.proof_screen import show_verification
 from archfit.session import Session, error_door
 
@@ -33,7 +34,7 @@ def verify(
     """Prove that the environment can compute: what is proven, what failed, what could not be judged."""
     session = manner.session()
     with error_door(session):
-        manner.check_output(".json", ".html")
+        manner.check_output(".json", ".md", ".html")
         wanted = highest_level(level)
         diagnosis = diagnose(session, target, pretend.gpu, pretend.driver)
         height = wanted or api.default_level(diagnosis.environment, only)
@@ -47,6 +48,7 @@ def verify(
             manner,
             show=lambda: _say_verified(session, proof, device),
             document=lambda: json_v1.verify_document(proof, diagnosis.environment, status, session.messages),
+            markdown=lambda: render_verification(session.messages, proof, diagnosis.environment),
             more={".html": lambda: page(session, "verify", diagnosis=diagnosis, verification=proof)},
         )
         return int(code)

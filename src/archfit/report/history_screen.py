@@ -19,11 +19,11 @@ def show_history(screen: Screen, history: History, kept: Mapping[int, int] | Non
     columns = ("column-state", "column-when", "column-what", "column-why", "column-verified", "column-where")
     table = screen.table(*columns)
     for state in history.states:
-        cells = (str(state.id), _local(state.time), _move(screen, state), state.why or "-", state.verified or "-")
+        cells = (str(state.id), local_time(state.time), _move(screen, state), state.why or "-", state.verified or "-")
         table.add_row(*cells, _where(screen, state, kept or {}), style="green" if state.live else "")
     screen.out.print(table)
     for entry in history.rollbacks:
-        told = {"time": _local(entry["time"]), "before": entry["from"], "after": entry["id"]}
+        told = {"time": local_time(entry["time"]), "before": entry["from"], "after": entry["id"]}
         screen.say(messages.ui("history-rollback", **told))
 
 
@@ -31,7 +31,7 @@ def show_removal(screen: Screen, states: Sequence[StateRecord], kept: Mapping[in
     """The states that are about to be given up, and what that frees, in bytes."""
     table = screen.table("column-state", "column-when", "column-what", "column-size")
     for state in states:
-        table.add_row(str(state.id), _local(state.time), _move(screen, state), size(kept.get(state.id)))
+        table.add_row(str(state.id), local_time(state.time), _move(screen, state), size(kept.get(state.id)))
     screen.out.print(table)
     screen.say(screen.messages.ui("clean-frees", count=len(states), size=size(freed)))
 
@@ -50,6 +50,6 @@ def _where(screen: Screen, state: StateRecord, kept: Mapping[int, int]) -> str:
     return f"{told} ({size(kept[state.id])})" if state.id in kept else told
 
 
-def _local(time: str) -> str:
+def local_time(time: str) -> str:
     """A time of the journal (UTC) on the reader's clock, to the minute."""
     return datetime.fromisoformat(time).astimezone().strftime("%Y-%m-%d %H:%M")

@@ -1,4 +1,4 @@
-"""Markdown: the upgrade record that stays with the environment, and the diagnosis and plan for an issue."""
+"""Markdown: the upgrade record that stays with the environment, and the plan for an issue."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from archfit.model import (
     Known,
     LockedPackage,
     Option,
-    Outcome,
     Plan,
     Proof,
     Unsolved,
     Verification,
 )
+from archfit.report.markdown import evidence_table, table_row
 from archfit.report.messages import Messages
 from archfit.report.screen import size
 from archfit.report.source_screen import source_lines
@@ -60,17 +60,17 @@ def render_record(messages: Messages, done: Upgrade) -> str:
         messages.labelled("record-by", f"archfit {__version__}"),
     ]
     lines += ["", f"## {ui('record-what')}", "", f"| | {ui('record-before')} | {ui('record-after')} |", "|---|---|---|"]
-    lines += _row(ui("record-state"), str(done.previous), str(done.number))
-    lines += _row("torch", *(_torch(e) for e in (env, after)))
-    lines += _row("CUDA", *(_cuda(e, unknown) for e in (env, after)))
-    lines += _row("Python", *(_python(e, unknown) for e in (env, after)))
-    lines += _row(ui("record-gpu"), _gpus(env, unknown), _gpus(after, unknown))
-    lines += _row(ui("record-driver"), *[_driver(env, unknown)] * 2)
+    lines += table_row(ui("record-state"), str(done.previous), str(done.number))
+    lines += table_row("torch", *(_torch(e) for e in (env, after)))
+    lines += table_row("CUDA", *(_cuda(e, unknown) for e in (env, after)))
+    lines += table_row("Python", *(_python(e, unknown) for e in (env, after)))
+    lines += table_row(ui("record-gpu"), _gpus(env, unknown), _gpus(after, unknown))
+    lines += table_row(ui("record-driver"), *[_driver(env, unknown)] * 2)
     lines += ["", f"## {ui('record-why')}", "", *_why(messages, done.before), messages.text(done.option.summary)]
     lines += ["", f"## {ui('record-packages')}", "", *_packages(messages, done.changes)]
     judged = [e for e in done.verification.evidence if e.status is not Proof.SKIPPED]
     skipped = [e for e in done.verification.evidence if e.status is Proof.SKIPPED]
-    lines += ["", f"## {ui('record-verified')}", "", *_evidence(messages, judged)]
+    lines += ["", f"## {ui('record-verified')}", "", *evidence_table(messages, judged)]
     lines += ["", f"## {ui('record-unverified')}", "", *_unverified(messages, done, skipped)]
     if done.left_over:
         lines += ["", f"## {ui('unsolved')}", "", *(_unsolved(messages, row) for row in done.left_over)]
@@ -82,9 +82,11 @@ def render_record(messages: Messages, done: Upgrade) -> str:
 def _packages(messages: Messages, changes: Sequence[LockedPackage]) -> list[str]:
     ui = messages.ui
     heads = [ui("column-package"), ui("column-from"), ui("column-to"), ui("column-size"), ui("column-index")]
-    rows = [*_row(*heads, ui("record-sha")), "|---|---|---|---|---|---|"]
+    rows = [*table_row(*heads, ui("record-sha")), "|---|---|---|---|---|---|"]
     for c in changes:
-        rows += _row(c.name, c.current or "-", c.wanted, size(c.wheel_bytes), c.index or "-", f"`{c.sha256 or '-'}`")
+        rows += table_row(
+            c.name, c.current or "-", c.wanted, size(c.wheel_bytes), c.index or "-", f"`{c.sha256 or '-'}`"
+        )
     return rows
 
 
@@ -96,22 +98,6 @@ def _unverified(messages: Messages, done: Upgrade, skipped: Sequence[Evidence]) 
         command = messages.runnable(shlex.join(["archfit", "verify", str(env.root), "--level", "kernels"]))
         lines.append("- " + messages.ui("record-no-kernels", command=command))
     return lines or ["- " + messages.ui("record-all-verified")]
-
-
-def render_diagnosis(messages: Messages, diagnosis: Diagnosis) -> str:
-    """A diagnosis to paste into an issue."""
-    env = diagnosis.environment
-    lines = [f"# archfit doctor: {env.root}", ""]
-    lines += [
-        f"- **{messages.check(o.check)}** ({messages.ui(o.state.value)}) {_said(messages, o)}"
-        for o in diagnosis.outcomes
-    ]
-    for finding in diagnosis.findings:
-        lines += ["", f"## {messages.title(finding)}", "", f"`{finding.id}` ({finding.severity.value})", ""]
-        lines += [messages.detail(finding), "", *_facts(messages, finding.evidence)]
-        if finding.fix:
-            lines += ["", "```", messages.runnable(finding.fix), "```"]
-    return "\n".join([*lines, ""])
 
 
 def render_plan(messages: Messages, plan: Plan) -> str:
@@ -133,18 +119,9 @@ def render_plan(messages: Messages, plan: Plan) -> str:
     return "\n".join([*lines, ""])
 
 
-def _said(messages: Messages, outcome: Outcome) -> str:
-    titles = [messages.title(finding) for finding in outcome.findings]
-    return "; ".join(titles) or (messages.text(outcome.reason) if outcome.reason else "")
-
-
 def _unsolved(messages: Messages, unsolved: Unsolved) -> str:
     command = f" `{messages.runnable(unsolved.command)}`" if unsolved.command else ""
     return f"- {messages.text(unsolved.text)}{command}"
-
-
-def _row(*cells: str) -> list[str]:
-    return [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"]
 
 
 def _why(messages: Messages, before: Diagnosis) -> list[str]:
@@ -163,16 +140,6 @@ def _why(messages: Messages, before: Diagnosis) -> list[str]:
 
 def _facts(messages: Messages, facts: Iterable[Fact]) -> list[str]:
     return [f"- `{f.source}`: {messages.text(f.text)}" for f in facts]
-
-
-def _evidence(messages: Messages, evidence: Sequence[Evidence]) -> list[str]:
-    ui = messages.ui
-    rows = [*_row(ui("column-probe"), ui("column-result"), ui("column-detail")), "|---|---|---|"]
-    for one in evidence:
-        reason = messages.because(one) or one.measured
-        detail = f"{reason} ({one.seconds:.1f} s)" if one.seconds else reason
-        rows += _row(f"`{one.probe}`", ui(one.status.value), detail)
-    return rows
 
 
 def _torch(env: Environment) -> str:

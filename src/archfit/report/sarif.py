@@ -1,4 +1,4 @@
-"""SARIF 2.1.0 for code-scanning tools: the audit of wheels (OASIS standard, sarif-v2.1.0)."""
+"""SARIF 2.1.0 for code-scanning tools: audits of wheels, and diagnoses (OASIS standard, sarif-v2.1.0)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from urllib.parse import quote
 
 from archfit import __version__
 from archfit.audit import RULES, Audit, Violation
-from archfit.model import Subject
+from archfit.model import Diagnosis, Finding, Severity, State, Subject
 from archfit.report.messages import Messages
 
 Document = dict[str, Any]
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+_LEVEL_OF = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
 _LEVELS = {"gpu-jit": "warning", "wheel-too-large": "warning"}
 
 
@@ -24,24 +25,52 @@ def sarif_document(audits: Sequence[Audit], failures: Sequence[tuple[str, str]],
 
     `failures` are what could not be read at all, with the reason in words: the run tells that it did not succeed.
     """
-    driver = {
-        "name": "archfit",
-        "version": __version__,
-        "semanticVersion": __version__,
-        "rules": [_rule(rule, messages) for rule in RULES],
-    }
     results = [
         _result(audit, violation, messages, reason)
         for audit in audits
         for violation, reason in [*((v, None) for v in audit.violations), *audit.excused]
     ]
     run = {
-        "tool": {"driver": driver},
+        "tool": {"driver": _driver([_rule(rule, messages) for rule in RULES])},
         "invocations": [{"executionSuccessful": not failures, "toolExecutionNotifications": _notes(failures)}],
         "artifacts": [{"location": {"uri": uri}} for uri in dict.fromkeys(_uri(audit.subject) for audit in audits)],
         "results": results,
     }
     return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
+
+
+def diagnosis_sarif(diagnosis: Diagnosis, messages: Messages) -> Document:
+    """One run with a result for each finding, at the environment, with the file in it by name; ids of findings are rules.
+
+    What could not be decided is a notification, and the run then did not succeed.
+    """
+    env = diagnosis.environment
+    undecided = [o for o in diagnosis.outcomes if o.state in (State.UNDECIDED, State.CRASHED)]
+    notes = [(o.check, messages.text(o.reason)) for o in undecided if o.reason]
+    ids = list(dict.fromkeys(finding.id for finding in diagnosis.findings))
+    run = {
+        "tool": {"driver": _driver([{"id": rule} for rule in ids])},
+        "invocations": [{"executionSuccessful": not undecided, "toolExecutionNotifications": _notes(notes)}],
+        "results": [_found(finding, ids, env.root, messages) for finding in diagnosis.findings],
+    }
+    return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
+
+
+def _found(finding: Finding, ids: Sequence[str], root: Path, messages: Messages) -> Document:
+    uri = quote(Path(os.path.relpath(root)).as_posix(), safe="/+=@,~")
+    return {
+        "ruleId": finding.id,
+        "ruleIndex": ids.index(finding.id),
+        "level": _LEVEL_OF[finding.severity],
+        "message": {"text": f"{messages.title(finding)}. {messages.detail(finding)}"},
+        "locations": [_location(uri, finding.subject)],
+        "partialFingerprints": {"archfit/v1": f"{finding.id}:{finding.subject}"},
+        **({"properties": {"fix": messages.runnable(finding.fix)}} if finding.fix else {}),
+    }
+
+
+def _driver(rules: Sequence[Document]) -> Document:
+    return {"name": "archfit", "version": __version__, "semanticVersion": __version__, "rules": list(rules)}
 
 
 def _notes(failures: Sequence[tuple[str, str]]) -> list[Document]:

@@ -14,8 +14,8 @@ from archfit.model import Diagnosis, Environment, Explanation, Known
 from archfit.redact import Names, names_in, redact
 from archfit.report import json_v1
 from archfit.report.explanation import render_explanation
+from archfit.report.markdown import render_diagnosis
 from archfit.report.messages import Messages
-from archfit.report.record import render_diagnosis
 
 _TAIL_LINES = 200
 _WHEN = (1980, 1, 1, 0, 0, 0)  # the same content makes the same file

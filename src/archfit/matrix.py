@@ -53,6 +53,11 @@ class Row:
     verdicts: tuple[Verdict, ...]
     drivers: tuple[DriverRelease | None, ...]
 
+    @property
+    def driven(self) -> bool:
+        """Does it hold anything that a driver would load?"""
+        return any(verdict is not Verdict.NO_GPU_CODE for verdict in self.verdicts)
+
 
 @dataclass(frozen=True, slots=True)
 class Matrix:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 from builds import RTX_4090, RTX_5090, V100, many, row
 from packaging.version import Version
+from rich.cells import cell_len
+from rich.console import Console
 
 from archfit import api
 from archfit.arch import CudaVersion, Verdict
@@ -31,8 +34,9 @@ from archfit.matrix import (
 )
 from archfit.model import DriverRelease
 from archfit.report.matrix_page import render_matrix_page, said_of_tags
-from archfit.report.matrix_screen import lines_of, render_matrix_markdown, say_answer
+from archfit.report.matrix_screen import lines_of, render_matrix_markdown, say_answer, show_matrix, show_summary
 from archfit.report.messages import Language, Messages
+from archfit.report.screen import Screen
 from worlds import CATALOG
 
 WHEN = datetime(2026, 11, 25, 11, 0, tzinfo=UTC)
@@ -209,6 +213,44 @@ def test_markdown(golden: Callable[[str, str], None], language: Language) -> Non
     matrix = on(V100, RTX_5090)
     page = render_matrix_markdown(Messages(language), matrix, answers(matrix, matrix))
     golden(f"matrix.{language}.md", page)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_screen(golden: Callable[[str, str], None], width: int, language: Language) -> None:
+    """As much of the table as there is room for; the answer and the GPUs always."""
+    raw = io.BytesIO()
+    console = Console(
+        file=io.TextIOWrapper(raw, encoding="utf-8"),
+        width=width,
+        no_color=True,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    screen = Screen(Messages(language), console, console)
+    for columns, driver in (((RTX_5090,), None), ((V100, RTX_5090), DriverRelease.parse("550.54.14"))):
+        matrix = on(*columns)
+        show_matrix(screen, matrix, answers(matrix, matrix), driver, verbose=True)
+    everything = on(*COLUMNS, chosen=False)
+    show_matrix(screen, everything, (), None)
+    show_summary(screen, everything, (), None)
+    console.file.flush()
+    text = "".join(f"{line.rstrip()}\n" for line in raw.getvalue().decode().splitlines())
+    golden(f"matrix-{width}.{language}.txt", text)
+    assert max(map(cell_len, text.splitlines())) <= width
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_page_whole(golden: Callable[[str, str], None], language: Language) -> None:
+    """The sheet of a language and the sentences that come with the data; products change with the catalog."""
+    page = render_matrix_page(arrange(COLUMNS, ROWS), Messages(language), WHEN)
+    sheet = re.split(r'(?=<div data-sheet=")|(?=<div id="tip")', page)
+    [own] = [part for part in sheet if part.startswith(f'<div data-sheet="{language}"')]
+    data = data_of(page)
+    data["texts"] = data["texts"][language]  # type: ignore[index]
+    del data["products"]
+    golden(f"page-matrix.{language}.html", f"{own}{json.dumps(data, ensure_ascii=False, indent=1)}\n")
 
 
 def data_of(page: str) -> dict[str, object]:

@@ -113,7 +113,9 @@ def render_matrix_markdown(messages: Messages, matrix: Matrix, answers: Sequence
     heads[1:1] = [column.label for column in matrix.columns]
     said = [f"- {say_answer(messages, answer, matrix)}" for answer in answers] if matrix.chosen else []
     rows = [
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in _markdown_cells(messages, line)) + " |"
+        "| "
+        + " | ".join(cell.replace("|", "\\|") for cell in _markdown_cells(messages, line, chosen=matrix.chosen))
+        + " |"
         for line in lines_of(matrix.rows)
     ]
     table = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *rows]
@@ -191,7 +193,7 @@ def _table_of(screen: Screen, matrix: Matrix, lines: Sequence[Line], columns: Se
         table.add_column(messages.page(f"column-{name}"), no_wrap=True)
     for line in lines:
         signs = [_cell(screen, verdict, words=words) for verdict in line.row.verdicts]
-        said = _words(messages, line)
+        said = _words(messages, line, chosen=matrix.chosen)
         cells = signs if matrix.chosen else [_reach(line.row, matrix)]
         table.add_row(_name(line.row), *cells, *(said[name] for name in columns))
     return table
@@ -217,12 +219,12 @@ def _cell(screen: Screen, verdict: Verdict, *, words: bool) -> Styled:
     return Styled.assemble(sign(screen, verdict), (f" {verdict.value}", LOOKS[verdict].style) if words else "")
 
 
-def _words(messages: Messages, line: Line) -> dict[str, str]:
+def _words(messages: Messages, line: Line, *, chosen: bool) -> dict[str, str]:
     row = line.row
-    driver = (driver_of(row) if all(v.runs for v in row.verdicts) else None) or row.driver
+    driver = driver_of(row) if chosen and all(v.runs for v in row.verdicts) else row.driver
     return {
         "cuda": str(row.cuda or "-"),
-        "driver": str(driver or messages.page("unknown")),
+        "driver": str(driver or (messages.page("unknown") if row.driven else "-")),
         "python": said_of_tags(row.tags),
         "platform": "\n".join(line.platforms),
         "index": row.index.rpartition("/")[2] or row.index,
@@ -230,10 +232,10 @@ def _words(messages: Messages, line: Line) -> dict[str, str]:
     }
 
 
-def _markdown_cells(messages: Messages, line: Line) -> Iterator[str]:
+def _markdown_cells(messages: Messages, line: Line, *, chosen: bool) -> Iterator[str]:
     yield _name(line.row)
     yield from (verdict.value for verdict in line.row.verdicts)
-    yield from (text.replace("\n", ", ") for text in _words(messages, line).values())
+    yield from (text.replace("\n", ", ") for text in _words(messages, line, chosen=chosen).values())
     yield line.row.source
 
 

@@ -29,7 +29,8 @@
     const words = letter === "-" ? say("no-gpu-code") : WORDS[letter];
     return make("td", { class: `v-${WORDS[letter]} ${worded ? "worded" : "sign"}` }, words);
   }
-  const fallback = (driver) => driver ?? say("unknown");
+  const driven = (row) => /[^-]/.test(row.verdicts);
+  const driverText = (row) => driverOf(row, answer.gpus) ?? (driven(row) ? say("unknown") : "–");
 
   // --- the question, kept in the address: a link to a view is the address of the view
   let question = {}, answer = null, drawn = "";
@@ -89,7 +90,7 @@
       make("th", { scope: "row" }, name),
       ...answer.columns.map((column) => cell(row.verdicts[column], worded)),
       text(row.cuda || "–"),
-      text(fallback(driverOf(row, answer.gpus))),
+      text(driverText(row)),
       text(row.tags.text),
       text(row.platform),
       text(say(`confidence-${row.confidence}`)),
@@ -149,7 +150,7 @@
       make(
         "dl", { class: "facts" },
         fact("cuda", row.cuda || "–"),
-        fact("driver", fallback(driverOf(row, answer.gpus))),
+        fact("driver", driverText(row)),
         fact("python", row.tags.text),
         fact("platform", row.platform),
         fact("confidence", say(`confidence-${row.confidence}`)),

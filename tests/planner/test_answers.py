@@ -186,6 +186,12 @@ def test_what_nobody_confirmed_stands_behind_what_was_confirmed() -> None:
     assert found.notices == (Text("notice-unreachable", {"index": index, "cause": "no route"}),)
 
 
+def test_who_had_no_way_out_has_none_where_nobody_answers() -> None:
+    found, _ = ask(lambda q: Resolution("unreachable", detail="no route") if q.index else refusing()(q))
+    assert upgrades(found) == []
+    assert any("2.7.1" in str(r.option.values) for r in found.rejected if r.why.key == "conflict-pins")
+
+
 def test_without_any_network_the_catalog_answers_and_says_so() -> None:
     indexes = {b.index for b in CATALOG.builds}
     found, asked = ask(silent(None, *indexes))
@@ -200,6 +206,13 @@ def test_who_did_not_ask_says_so_and_names_the_pins() -> None:
     assert found.notices == (Text("notice-not-asked"),)
     told = {"package": "private 1.0", "requirement": "torch==2.4.1", "found": "torch 2.8.0"}
     assert Text("risk-pinned", told) in found.options[0].risks
+
+
+def test_another_python_is_told() -> None:
+    diagnosis = diagnosis_of(world(*WORLD, release="580.65.06"))
+    told = {"python": "3.12", "platform": "linux_x86_64"}
+    assert plan(diagnosis, CATALOG, PlanWish(python_tag="cp312")).notices[0] == Text("notice-pretended", told)
+    assert plan(diagnosis, CATALOG, PlanWish(python_tag="cp311")).notices[0].key == "notice-not-asked"
 
 
 # --- nothing to ask --------------------------------------------------------------------------------------------------

@@ -177,7 +177,19 @@ def _candidate(situation: Situation, build: Build, answers: Answers) -> Candidat
     question = question_of(situation, build)
     specs = specs_of(situation, build)
     pins = pins_against(situation.environment.distributions, specs, situation.markers)
-    return Candidate(build, question, answers.get(question), pins, _stuck(situation, build))
+    answer = answers.get(question)
+    if answer is None or answer.state == "unreachable":
+        answer = _inferred(question, pins, answers) or answer
+    return Candidate(build, question, answer, pins, _stuck(situation, build))
+
+
+def _inferred(question: Question, pins: Sequence[Pin], answers: Answers) -> Resolution | None:
+    """Where nobody answers: a package that had no way out elsewhere has none here."""
+    if not {None, _host(question)} & _silent(answers):
+        return None
+    known = {(pin.package, pin.requirement) for told in answers.values() for pin in told.broken}
+    broken = tuple(pin for pin in pins if (pin.package, pin.requirement) in known)
+    return Resolution("conflict", broken=broken) if broken else None
 
 
 def _stuck(situation: Situation, build: Build) -> tuple[str, ...]:

@@ -99,7 +99,7 @@ def plan(diagnosis: Diagnosis, catalog: Catalog, wish: PlanWish, answers: Answer
         tuple(options),
         _unsolved(situation, options, found),
         rejections(situation, found),
-        _notices(answers, resolvable=resolvable),
+        (*_pretended(situation), *_notices(answers, resolvable=resolvable)),
     )
 
 
@@ -287,6 +287,17 @@ def _pinned(found: Sequence[Candidate]) -> list[Unsolved]:
         )
         for p in pins.values()
     ]
+
+
+def _pretended(situation: Situation) -> list[Text]:
+    """Another Python or platform than the environment's: nothing of this can be applied here."""
+    known = situation.environment.interpreter
+    if not isinstance(known, Known) or (known.value.tag, known.value.platform) == (
+        situation.python_tag,
+        situation.platform,
+    ):
+        return []
+    return [Text("notice-pretended", {"python": situation.python, "platform": situation.platform})]
 
 
 def _notices(answers: Answers | None, *, resolvable: bool) -> tuple[Text, ...]:

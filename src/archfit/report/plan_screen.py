@@ -75,7 +75,8 @@ def _option(screen: Screen, number: int, option: Option, plan: Plan) -> None:
 
 def _commands(screen: Screen, option: Option, plan: Plan, *, archfit: bool) -> None:
     messages = screen.messages
-    archfit = archfit and option.kind in ("upgrade", "nightly")
+    elsewhere = any(notice.key == "notice-pretended" for notice in plan.notices)
+    archfit = archfit and option.kind in ("upgrade", "nightly") and not elsewhere
     if archfit and plan.environment.cure == plan.environment.command("upgrade"):
         screen.command(plan.environment.cure, messages.ui("archfit-does"))
     for line in dict.fromkeys([*option.pip, *option.uv]):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from archfit.rebuild import BuildError
+from archfit.arch import CudaVersion
+from archfit.rebuild import BuildError, find_toolkits
 from archfit.rebuild.host import available_bytes, count_jobs, refuse_without_headers, try_compiler
 
 TOO_NEW = """/opt/cuda/include/crt/host_config.h:143:2: error: #error -- unsupported GNU version! gcc versions later than 14
@@ -96,3 +98,17 @@ def test_jobs_are_limited_by_memory_and_cores_and_by_the_person(monkeypatch: pyt
     assert count_jobs(99.0, {}) == 1
     assert count_jobs(3.0, {"MAX_JOBS": "7"}) == 7
     assert count_jobs(3.0, {"MAX_JOBS": "many"}) == 3
+
+
+TOOLKITS = [t for t in find_toolkits(os.environ) if t.cuda >= CudaVersion(12, 8)]
+
+
+@pytest.mark.skipif(
+    not TOOLKITS or not shutil.which("c++"), reason="no CUDA toolkit that knows sm_120, or no C++ compiler"
+)
+def test_a_real_nvcc_compiles_for_what_it_knows_and_says_what_it_does_not(tmp_path: Path) -> None:
+    try_compiler(TOOLKITS[0].home, 17, "sm_120", tmp_path, os.environ)
+    with pytest.raises(BuildError) as caught:
+        try_compiler(TOOLKITS[0].home, 17, "sm_20", tmp_path, os.environ)
+    assert caught.value.key == "rebuild-compiler-fails"
+    assert "sm_20" in str(caught.value.values["cause"])

@@ -113,6 +113,16 @@ def test_a_wheel_without_the_code_of_the_gpu_is_refused(world: World, library: s
     assert str(error.values["capability"]) == "12.0"
 
 
+def test_an_extension_without_kernels_needs_no_code_for_a_gpu(world: World) -> None:
+    world.offer(library="libno_gpu.so", kernels=False)
+    assert world.build().targets == ()
+
+
+def test_an_extension_with_the_code_of_another_gpu_is_refused_though_its_sources_show_no_kernel(world: World) -> None:
+    world.offer(library="libsm_90.so", kernels=False)
+    assert refused(world).key == "rebuild-lacks-code"
+
+
 def test_a_source_that_builds_another_package_is_refused(world: World) -> None:
     world.offer(built_name="other", file="other/_ext.so")
     assert refused(world).key in ("rebuild-other-package", "rebuild-failed", "rebuild-no-source")

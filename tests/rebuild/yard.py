@@ -108,6 +108,7 @@ class World:
         ending: str = "",
         setup: str = "",
         built_name: str = "",
+        kernels: bool = True,
         into: Path | None = None,
     ) -> None:
         """Put a source package into the index, or its files into a folder: it builds a wheel with `library` at `file`.
@@ -124,6 +125,7 @@ class World:
         )
         files = {"backend.py": backend, "pyproject.toml": PROJECT.format(name=name, version=version)}
         files |= {"setup.py": setup} if setup else {}
+        files |= {"part1.cu": "__global__ void k() {}\n"} if kernels else {}
         files["PKG-INFO"] = f"Metadata-Version: 2.2\nName: {name}\nVersion: {version}\n"
         if into:
             into.mkdir(parents=True, exist_ok=True)

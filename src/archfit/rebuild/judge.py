@@ -23,9 +23,17 @@ _EXTENSION = re.compile(r"\.(so|pyd)$")
 
 
 def judge_wheel(
-    wheel: Path, wanted: Wanted, recipe: Recipe, devices: Sequence[ComputeCapability], catalog: Catalog
+    wheel: Path,
+    wanted: Wanted,
+    recipe: Recipe,
+    devices: Sequence[ComputeCapability],
+    catalog: Catalog,
+    *,
+    has_kernels: bool,
 ) -> tuple[str, ...]:
     """The targets in a wheel that is what was wanted and holds code for every GPU.
+
+    Without `has_kernels`, CUDA files among its sources, it may hold none at all.
 
     Raises:
         BuildError: it is another package, has no extension in it, or lacks code for a GPU; says which.
@@ -41,6 +49,8 @@ def judge_wheel(
     targets = tuple(dict.fromkeys(target for library in libraries for target in targets_of(library)))
     for device in devices:
         judged = judge_package(libraries, device, catalog.loading_of(wanted.name))
+        if judged.verdict is Verdict.NO_GPU_CODE and not has_kernels:
+            continue
         if judged.verdict not in (Verdict.NATIVE, Verdict.COMPATIBLE):
             without = [library.path for library in libraries if lacking(library, device)]
             raise BuildError(

@@ -78,6 +78,7 @@ def _make(job: _Job, workshop: Workshop, source: Source, log: Path, environ: Map
     began = monotonic()
     folder = unpack(source, workshop.folder / "source")
     install_requirements(workshop, folder, job.recipe)
+    has_kernels = next(folder.rglob("*.cu"), None) is not None
     standard = standard_for(job.ground.torch)
     _edit(folder, job.recipe, standard)
     variables = workshop.environ(environ, job.recipe, job.arch_list, count_jobs(job.recipe.gib_per_job, environ))
@@ -96,7 +97,7 @@ def _make(job: _Job, workshop: Workshop, source: Source, log: Path, environ: Map
     if len(wheels) != 1:
         raise BuildError("rebuild-failed", package=job.wanted, cuda=job.ground.cuda, torch=job.ground.torch)
     job.on_progress(Progress(str(job.wanted), "check"))
-    targets = judge_wheel(wheels[0], job.wanted, job.recipe, job.ground.devices, job.catalog)
+    targets = judge_wheel(wheels[0], job.wanted, job.recipe, job.ground.devices, job.catalog, has_kernels=has_kernels)
     return Built(
         job.wanted.name,
         job.wanted.version,

@@ -133,6 +133,7 @@ def pack_gpus(facts: dict[str, Any]) -> dict[str, Any]:
         for row in facts["products"]
         for name in split_names(row["name"])
     ]
+    products += driver_names(facts, {product["name"].lower() for product in products}, sources)
     known = {product["name"].lower() for product in products}
     chips: dict[str, set[str]] = {}
     for row in facts["pci"]:
@@ -145,7 +146,36 @@ def pack_gpus(facts: dict[str, Any]) -> dict[str, Any]:
         for name, capabilities in sorted(chips.items())
         for capability in sorted(capabilities)
     ]
-    return document(facts, sources, generations=generations, products=products + others)
+    pci = [
+        {
+            "id": row["pci_id"].removeprefix("10de:"),
+            "name": (row["driver_names"] or [row["marketing"] or row["chip"]])[0].removeprefix("NVIDIA "),
+            "capability": row["compute_capability"],
+            "first_driver": row["first_open_module_driver"] if row["driver_names"] else None,
+            "source": sources.index(row["source"]),
+        }
+        for row in facts["pci"]
+    ]
+    return document(facts, sources, generations=generations, products=products + others, pci=pci)
+
+
+def driver_names(facts: dict[str, Any], known: set[str], sources: Sources) -> list[dict[str, Any]]:
+    """Products under the name that the driver prints, where that is no name of theirs yet."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in facts["pci"]:
+        for text in row["driver_names"] or ():
+            name = text.removeprefix("NVIDIA ")
+            if name.lower() not in known and not _JUNK.match(name):
+                found.setdefault(
+                    name,
+                    {
+                        "name": name,
+                        "capability": row["compute_capability"],
+                        "first_driver": row["first_open_module_driver"],
+                        "source": sources.index(row["source"]),
+                    },
+                )
+    return [found[name] for name in sorted(found)]
 
 
 def split_names(text: str) -> list[str]:

@@ -6,12 +6,14 @@ what is not installed yet; what is installed is read from its bytes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property, lru_cache
 
 from archfit.arch import ComputeCapability, CudaVersion
 from archfit.catalog import libraries
 from archfit.catalog.builds import Build, Nightly, Release, load_builds, load_nightlies, load_releases
 from archfit.catalog.drivers import (
+    DriverWindow,
     Generation,
     JetPack,
     Toolkit,
@@ -20,8 +22,9 @@ from archfit.catalog.drivers import (
     load_generations,
     load_jetpacks,
     load_toolkits,
+    window_of,
 )
-from archfit.catalog.gpus import Product, find_gpu, find_product, load_products
+from archfit.catalog.gpus import Product, find_device, find_gpu, find_product, load_products
 from archfit.catalog.wheels import Wheel, load_wheels
 from archfit.coverage import Loading
 from archfit.model import DriverRelease, Gpu
@@ -29,6 +32,7 @@ from archfit.model import DriverRelease, Gpu
 __all__ = [
     "Build",
     "Catalog",
+    "DriverWindow",
     "Generation",
     "JetPack",
     "Nightly",
@@ -192,7 +196,7 @@ class Catalog:
         return libraries.loading_of(package)
 
     def find_gpu(self, spec: str) -> Gpu:
-        """Read what a person calls a GPU: ``RTX 5090``, ``sm_120``, ``12.0``.
+        """Read what a person calls a GPU: ``RTX 5090``, ``sm_120``, ``12.0``, ``10de:2b85``.
 
         Raises:
             UsageError: no such GPU, or several generations share the name.
@@ -202,3 +206,12 @@ class Catalog:
     def find_product(self, name: str) -> Product | None:
         """The row of a GPU by the name its driver prints, if there is one."""
         return find_product(name)
+
+    def find_device(self, text: str) -> Product | None:
+        """The GPU that a PCI id names: ``10de:2b85``, or a line of ``lspci -nn`` with it."""
+        return find_device(text)
+
+    def driver_window(self, gpus: Iterable[Gpu]) -> DriverWindow:
+        """Which drivers, and which flavour of kernel module, serve all of these GPUs in one machine."""
+        rows = [(self.first_driver_for(gpu), self.generations.get(gpu.capability)) for gpu in gpus]
+        return window_of([first for first, _ in rows if first], [row for _, row in rows if row])

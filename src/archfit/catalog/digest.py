@@ -89,7 +89,7 @@ def _pack_containers(containers: Sequence[Container], texts: Texts) -> list[Row]
     counts = Counter[tuple[str, str]]()
     for container in containers:
         targets = _pack_objects(container.objects)
-        if targets and (can_launch(container) or container.relocatable):
+        if container.relocatable or (targets and can_launch(container)):
             counts[_flags(container), targets] += container.count
     return [[count, flags, texts.number(targets)] for (flags, targets), count in sorted(counts.items())]
 
@@ -100,14 +100,13 @@ def _flags(container: Container) -> str:
 
 
 def _pack_objects(objects: Iterable[CodeObject]) -> str:
-    found = {(o.target, o.isa if o.kind == "ptx" else None) for o in objects if o.launchable and o.target}
-    texts = (f"{target}@{isa}" if isa else str(target) for target, isa in sorted(found, key=_order))
-    return " ".join(texts)
+    """In their order: of two PTX of one target, a driver takes the first."""
+    texts = (f"{o.target}@{o.isa}" if o.kind == "ptx" and o.isa else str(o.target) for o in objects if _counts(o))
+    return " ".join(dict.fromkeys(texts))
 
 
-def _order(found: tuple[Target, str | None]) -> tuple[bool, Target, str]:
-    target, isa = found
-    return target.kind == "ptx", target, isa or ""
+def _counts(code: CodeObject) -> bool:
+    return code.launchable and code.target is not None
 
 
 def _container(count: int, flags: str, targets: str) -> Container:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from archfit.arch import ComputeCapability, CudaVersion, Target, judge_code
 from archfit.catalog.tables import load_json, load_toml
@@ -51,6 +53,39 @@ class JetPack:
     index: str
     python: str
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class DriverWindow:
+    """The drivers that serve all GPUs of one machine: from `first` (None: not known) to branch `last` (None: still going on).
+
+    `module` is the flavour of kernel module that drives them all on Linux: ``open``, ``proprietary``, ``either``, or ``none``
+    where one GPU needs the one and another the other.
+    """
+
+    first: DriverRelease | None
+    last: int | None
+    module: Literal["open", "proprietary", "either", "none"]
+
+    @property
+    def is_empty(self) -> bool:
+        """True where no driver release knows them all."""
+        return self.first is not None and self.last is not None and self.first.branch > self.last
+
+    def admits(self, driver: DriverRelease) -> bool:
+        """Does this driver know all of the GPUs?"""
+        return (self.first is None or driver >= self.first) and (self.last is None or driver.branch <= self.last)
+
+
+def window_of(first_drivers: Sequence[DriverRelease], generations: Sequence[Generation]) -> DriverWindow:
+    """The window of GPUs with these first drivers, of these generations."""
+    open_only = any(row.open_only for row in generations)
+    closed_only = any(row.closed_only for row in generations)
+    return DriverWindow(
+        max(first_drivers, default=None),
+        min((row.last_branch for row in generations if row.last_branch), default=None),
+        "none" if open_only and closed_only else "open" if open_only else "proprietary" if closed_only else "either",
+    )
 
 
 def load_toolkits() -> tuple[Toolkit, ...]:

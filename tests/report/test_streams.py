@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
+from test_goldens import DRAWINGS, LANGUAGES, drawn
 
-from archfit.report.messages import can_write, spoken_language
+from archfit.report.messages import Language, can_write, spoken_language
 from archfit.report.prose import Prose, breaks
 from archfit.report.screen import NEAREST
 
@@ -122,3 +124,16 @@ def test_an_encoding_that_nobody_knows_can_show_nothing() -> None:
 
 def test_the_nearest_sign_takes_the_place_of_what_an_encoding_lacks() -> None:
     assert "a → b … “c” 中".encode("ascii", NEAREST) == b'a -> b ... "c" \\u4e2d'
+
+
+# --- every screen fits -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_every_screen_fits(name: str, language: Language, width: int) -> None:
+    """Only what is copied (commands) and what stands for itself (a path, a file name) may be wider than the screen."""
+    lines = drawn(DRAWINGS[name], language, width).splitlines()
+    whole = re.compile(r"^ *\$ |^\S*$|: archfit |：archfit |/env")
+    assert [line for line in lines if cell_len(line) > width and not whole.search(line)] == []

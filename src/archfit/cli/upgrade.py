@@ -85,5 +85,5 @@ def upgrade(
 
 
 def _say_dry(session: Session, prepared: api.Prepared) -> None:
-    session.screen.out.print(session.messages.ui("upgrade-dry"), style="bold")
+    session.screen.say(session.messages.ui("upgrade-dry"), "bold")
     show_commands(session.screen, prepared.option)

@@ -65,4 +65,4 @@ def _verify_code(diagnosis: Diagnosis, proof: Verification, device: Device) -> E
 def _say_verified(session: Session, proof: Verification, device: Device) -> None:
     show_verification(session.screen, proof)
     if device is Device.CPU:
-        session.screen.out.print(session.messages.ui("on-cpu"), style="yellow")
+        session.screen.say(session.messages.ui("on-cpu"), "yellow")

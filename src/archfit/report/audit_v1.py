@@ -65,11 +65,11 @@ def show_audits(screen: Screen, audits: Sequence[Audit], unread: int) -> None:
             screen.hanging(screen.mark("none"), messages.ui("audit-excused", text=text, reason=reason))
     failed = sum(not a.passed for a in audits)
     if failed:
-        screen.out.print(messages.ui("audit-failed", failed=failed, count=len(audits)), style="red")
+        screen.say(messages.ui("audit-failed", failed=failed, count=len(audits)), "red")
     elif audits and not unread:
-        screen.out.print(messages.ui("audit-passed", count=len(audits)), style="green")
+        screen.say(messages.ui("audit-passed", count=len(audits)), "green")
     if unread:
-        screen.out.print(messages.ui("audit-unread", count=unread), style="yellow")
+        screen.say(messages.ui("audit-unread", count=unread), "yellow")
 
 
 def _verdicts(audit: Audit) -> str:

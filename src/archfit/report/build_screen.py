@@ -21,7 +21,7 @@ def show_build(screen: Screen, subject: Subject, build: BuildScript, devices: Se
     """What the build files of a source package say."""
     ui = screen.messages.ui
     screen.out.print(Styled(subject.file, style="bold"), Styled(ui("scan-kind-sdist"), style="dim"), sep="  ")
-    screen.out.print(ui("build-sum", sources=f"{build.sources:,}"), style="dim")
+    screen.say(ui("build-sum", sources=f"{build.sources:,}"), "dim")
     variable = build.own_variable or "TORCH_CUDA_ARCH_LIST"
     mark = {"hard-coded": "warn", "computed": "warn"}.get(build.choice, "good")
     screen.hanging(screen.mark(mark), ui(f"build-{build.choice}", variable=variable), indent=0)

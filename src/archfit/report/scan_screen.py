@@ -84,9 +84,9 @@ def _heading(screen: Screen, subject: Subject, with_code: int) -> None:
     screen.out.print(
         Styled(name, style="bold"), Styled(kind, style="dim"), sep="  " if beside else "\n", soft_wrap=True
     )
-    screen.out.print(screen.messages.ui("scan-sum" if libraries else "scan-nothing", **words), style="dim")
+    screen.say(screen.messages.ui("scan-sum" if libraries else "scan-nothing", **words), "dim")
     if subject.cached:
-        screen.out.print(screen.messages.ui("scan-cached"), style="dim")
+        screen.say(screen.messages.ui("scan-cached"), "dim")
 
 
 def _by_verdict(screen: Screen, verdicts: Mapping[ComputeCapability, Verdict]) -> set[Verdict]:

@@ -36,7 +36,7 @@ def show_ways(screen: Screen, plan: Plan) -> None:
     if option is None:
         return
     screen.out.print()
-    screen.out.print(_heading(screen.messages, option), style="bold", soft_wrap=True)
+    screen.say(_heading(screen.messages, option), "bold")
     for way in option.extensions:
         screen.hanging(screen.mark(MARKS[way.kind]), Styled(way_title(screen.messages, way)))
         for text in way.why:

@@ -134,6 +134,10 @@ class Messages:
         """What each exit code means."""
         return dict(self._table["exit-code"])
 
+    def section(self, name: str) -> dict[str, dict[str, str]]:
+        """All sentences of ``finding`` or ``cause`` by id, with what is to be filled in: for the documentation."""
+        return {key: dict(row) for key, row in self._table[name].items()}
+
     def variables(self) -> dict[str, str]:
         """What the variables of the environment mean that archfit reads."""
         return dict(self._table["variable"])

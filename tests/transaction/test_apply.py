@@ -11,6 +11,10 @@ from pathlib import Path
 from time import sleep
 
 import pytest
+
+from archfit.errors import ApplyError, ArchfitError, ExitCode
+from archfit.model import Evidence, Proof, Verification
+from archfit.transaction import apply, read_history, roll_back, unfinished
 from laboratory import (
     APPLY,
     NEW,
@@ -25,10 +29,6 @@ from laboratory import (
     quiet,
     snapshot,
 )
-
-from archfit.errors import ApplyError, ArchfitError, ExitCode
-from archfit.model import Evidence, Proof, Verification
-from archfit.transaction import apply, read_history, roll_back, unfinished
 
 NEWER = {"demo.py": "version = 3\n"}
 

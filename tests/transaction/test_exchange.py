@@ -9,9 +9,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from laboratory import EXCHANGE
 
 from archfit.transaction.exchange import aside_name, exchange, repair, uninterrupted
+from laboratory import EXCHANGE
 
 
 @pytest.fixture

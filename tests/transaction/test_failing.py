@@ -9,6 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from archfit.errors import ApplyError, ArchfitError, ExitCode, Interrupted, RestoreError
+from archfit.transaction import Journal, apply, read_history, recover, roll_back, unfinished
 from laboratory import (
     APPLY,
     EXCHANGE,
@@ -25,9 +28,6 @@ from laboratory import (
     quiet,
     snapshot,
 )
-
-from archfit.errors import ApplyError, ArchfitError, ExitCode, Interrupted, RestoreError
-from archfit.transaction import Journal, apply, read_history, recover, roll_back, unfinished
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere")
 WAYS = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from laboratory import PLATFORMS, sha256, snapshot
 
 from archfit.errors import ApplyError, ExitCode, ObserveError
 from archfit.model import LockedPackage
@@ -19,6 +18,7 @@ from archfit.transaction.installer import (
     resolve,
 )
 from archfit.uv import uv_path
+from laboratory import PLATFORMS, sha256, snapshot
 
 
 def python_of(root: Path) -> Path:

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from laboratory import NEW, UPGRADE, assert_settled, change_to, modules, quiet, snapshot
 
 from archfit.errors import ApplyError
 from archfit.transaction import Journal, apply, read_history, roll_back, unfinished
+from laboratory import NEW, UPGRADE, assert_settled, change_to, modules, quiet, snapshot
 
 
 @pytest.fixture

@@ -8,6 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from archfit import api
+from archfit.errors import ApplyError, ArchfitError
+from archfit.report.messages import Messages
+from archfit.transaction import Journal, apply, read_history, recover, roll_back, unfinished
+from archfit.transaction.tree import identity
 from laboratory import (
     APPLY,
     EXCHANGE,
@@ -28,12 +34,6 @@ from laboratory import (
     snapshot,
     without_exchange,
 )
-
-from archfit import api
-from archfit.errors import ApplyError, ArchfitError
-from archfit.report.messages import Messages
-from archfit.transaction import Journal, apply, read_history, recover, roll_back, unfinished
-from archfit.transaction.tree import identity
 
 NEWER = change_to({"demo.py": "version = 3\n"}, before="as found", after="demo 3")
 

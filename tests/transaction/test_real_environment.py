@@ -9,12 +9,12 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
-from laboratory import PASSED, STATES, around, assert_settled, output_of, quiet, sha256, snapshot
 
 from archfit.errors import ApplyError
 from archfit.model import Verification
 from archfit.transaction import Change, apply, read_history, roll_back
 from archfit.transaction.installer import Lock, install
+from laboratory import PASSED, STATES, around, assert_settled, output_of, quiet, sha256, snapshot
 
 
 def site(root: Path) -> Path:

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from laboratory import SITE, Snapshot, snapshot
 
 from archfit.transaction.relocate import name_by
 from archfit.transaction.tree import clone_tree, fingerprint, identity, remove_tree
+from laboratory import SITE, Snapshot, snapshot
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ class TestTheGeneratedSet:
     def test_the_same_seed_gives_the_same_bytes(self, tmp_path: Path) -> None:
         options = synthetic.Options(1, 1, 64, 36, seed=3)
         for name in ("a", "b"):
-            synthetic.dataset(tmp_path / name, options, workers=1)
+            synthetic.generate(tmp_path / name, options, workers=1)
         files = [p.relative_to(tmp_path / "a") for p in sorted((tmp_path / "a").rglob("*")) if p.is_file()]
 
         assert len(files) == 7 + 13 + 2
@@ -95,18 +95,18 @@ class TestTheGeneratedSet:
     @pytest.mark.parametrize("options", [{"scenes": 0}, {"frames": 0}, {"width": 8}, {"scenes": 701}])
     def test_what_cannot_be_generated_is_refused(self, tmp_path: Path, options: dict[str, int]) -> None:
         with pytest.raises(UsageError):
-            synthetic.dataset(tmp_path / "x", synthetic.Options(**options))
+            synthetic.generate(tmp_path / "x", synthetic.Options(**options))
         assert list(tmp_path.iterdir()) == []
 
     def test_a_folder_that_is_there_is_left_alone(self, tmp_path: Path) -> None:
         (tmp_path / "mine").mkdir()
         with pytest.raises(UsageError, match="is there already"):
-            synthetic.dataset(tmp_path / "mine", synthetic.Options())
+            synthetic.generate(tmp_path / "mine", synthetic.Options())
 
     def test_a_crash_leaves_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("lss_swin.synthetic.dataset.render_scene", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            synthetic.dataset(tmp_path / "set", synthetic.Options(1, 1, 64, 36), workers=1)
+            synthetic.generate(tmp_path / "set", synthetic.Options(1, 1, 64, 36), workers=1)
         assert list(tmp_path.iterdir()) == []
 
 

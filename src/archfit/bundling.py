@@ -33,6 +33,8 @@ def write_bundle(session: Session, plan: Plan, wish: api.PlanWish, folder: Path)
     session.talk.print(
         session.messages.ui("bundle-done", count=len(wheels), size=total, path=folder, option=summary), soft_wrap=True
     )
+    if compiled := [f"{w.package} {w.current}" for w in option.extensions if w.kind in ("rebuild", "replace")]:
+        session.talk.print(session.messages.ui("bundle-lacks", packages=", ".join(compiled)), style="yellow")
     command = f"archfit upgrade {plan.environment.root} --plan {folder}"
     session.talk.print(session.messages.ui("bundle-use", command=session.messages.runnable(command)), soft_wrap=True)
     return plan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
+from dataclasses import replace
 
 from archfit.arch import CudaVersion
 from archfit.catalog.extensions import load_extensions
@@ -30,6 +31,8 @@ def ways_for(
         installed={d.name: d.version for d in environment.distributions},
         pip=installer(situation, uv=False),
         uv=installer(situation, uv=True),
+        glibc=situation.glibc,
+        offers=situation.catalog.wheels_of,
     )
     return ways_of(goal, [d for d in environment.distributions if d.name not in changed], load_extensions())
 
@@ -47,6 +50,11 @@ def _step(way: Way) -> Step | None:
     if way.kind == "rebuild":
         return Step("rebuild", way.package, way.current, way.wanted, None, way.why[:1])
     return Step("replace", way.package, way.current, f"{way.name} {way.wanted or ''}".strip(), way.index, way.why[:1])
+
+
+def followed(option: Option, ways: Sequence[Way]) -> Option:
+    """An option with what its torch means for the extensions."""
+    return replace(option, steps=(*option.steps, *way_steps(ways)), extensions=tuple(ways))
 
 
 def left_ways(ways: Sequence[Way]) -> tuple[Unsolved, ...]:

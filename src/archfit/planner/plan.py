@@ -10,7 +10,7 @@ from archfit.catalog import Build, Catalog, Toolkit
 from archfit.errors import ObserveError
 from archfit.model import Diagnosis, Known, Option, Plan, Question, Severity, State, Text, Unsolved
 from archfit.planner.builds import Answers, Candidate, Strategy, candidates, picked, serving, unasked
-from archfit.planner.extensions import left_ways, rebuild_option
+from archfit.planner.extensions import followed, left_ways, rebuild_option, ways_for
 from archfit.planner.jetson import jetpack_option, jetson_unsolved
 from archfit.planner.options import (
     cpu_option,
@@ -146,7 +146,8 @@ def _fallbacks(situation: Situation) -> list[Option]:
     """A nightly, and a build from source."""
     options = []
     if _newest_is_installable(situation) and (nightly := _nightly_toolkit(situation)):
-        options.append(nightly_option(situation, nightly))
+        newest = situation.catalog.builds[-1].torch  # the nearest release to a nightly
+        options.append(followed(nightly_option(situation, nightly), ways_for(situation, newest, nightly.cuda)))
     if _source_fits_python(situation) and (toolkit := _source_toolkit(situation)):
         options.append(source_option(situation, toolkit))
     return options

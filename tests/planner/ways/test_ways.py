@@ -35,6 +35,9 @@ class Published:
     platform: str = "linux_x86_64"
     python_tags: tuple[str, ...] = ("cp311",)
     index: str = "PyPI"
+    glibc: str | None = None
+    file: str = ""
+    requires_python: str = ""
 
     def verdict(self, device: ComputeCapability) -> Verdict:
         found = {judge_code(Target.parse(t), device) for t in self.targets.split()}
@@ -57,6 +60,7 @@ def goal(
     offers: dict[str, Sequence[Offer]] | None = None,
     python_tag: str = "cp311",
     platform: str = "linux_x86_64",
+    glibc: tuple[int, ...] | None = None,
 ) -> Goal:
     return Goal(
         torch,
@@ -69,6 +73,7 @@ def goal(
         installed or {},
         "python -m pip install",
         "uv pip install --python python",
+        glibc,
         lambda name: (offers or {}).get(name, ()),
     )
 
@@ -176,6 +181,32 @@ class TestWheel:
     )
     def test_others_are_none(self, offer: Published) -> None:
         assert way(goal("5090", offers={"xformers": [offer]}), self.PINNED).kind == "rebuild"
+
+    @pytest.mark.parametrize(
+        ("tags", "file", "requires", "python_tag", "fits"),
+        [
+            (("cp311",), "", "", "cp311", True),
+            (("cp311",), "", "", "cp312", False),
+            (("py3",), "", "", "cp39", True),
+            (("py39",), "", "", "cp311", True),
+            (("py39",), "", "", "cp38", False),
+            (("cp38",), "x-1.0-cp38-abi3-linux_x86_64.whl", "", "cp312", True),
+            (("cp38",), "x-1.0-cp38-abi3-linux_x86_64.whl", "", "cp313t", False),
+            (("cp38",), "x-1.0-cp38-cp38-linux_x86_64.whl", "", "cp312", False),
+            (("cp38",), "x-1.0-cp38-abi3-linux_x86_64.whl", "<3.12", "cp312", False),
+        ],
+    )
+    def test_it_is_for_this_python(
+        self, tags: tuple[str, ...], file: str, requires: str, python_tag: str, fits: bool
+    ) -> None:
+        offer = Published("1.0", "sm_120", ("torch==2.8.0",), python_tags=tags, file=file, requires_python=requires)
+        found = way(goal("5090", offers={"xformers": [offer]}, python_tag=python_tag), self.PINNED)
+        assert (found.kind == "wheel") is fits
+
+    @pytest.mark.parametrize(("glibc", "kind"), [(None, "wheel"), ((2, 28), "wheel"), ((2, 17), "rebuild")])
+    def test_it_needs_no_newer_glibc_than_there_is(self, glibc: tuple[int, ...] | None, kind: str) -> None:
+        offers = {"xformers": [Published("1.0", "sm_120", ("torch==2.8.0",), glibc="2.28")]}
+        assert way(goal("5090", offers=offers, glibc=glibc), self.PINNED).kind == kind
 
     def test_one_that_does_not_link_torch_need_not_name_it(self) -> None:
         offers = {"bitsandbytes": [Published("0.50.2", "sm_120", python_tags=("py3",))]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
@@ -169,7 +170,8 @@ def _offer(goal: Goal, package: Distribution, served: Sequence[ComputeCapability
         offer
         for offer in goal.offers(package.name)
         if offer.platform in (goal.platform, "any")
-        and _for_python(offer, goal.python_tag)
+        and _for_python(offer, goal)
+        and _for_glibc(offer, goal.glibc)
         and offer.version != package.version
         and _admits(offer.requires, goal.torch)
         and (not package.torch_extensions or _names_torch(offer.requires))
@@ -182,8 +184,18 @@ def _names_torch(requires: Sequence[str]) -> bool:
     return any(text.replace(" ", "").startswith("torch=") for text in requires)
 
 
-def _for_python(offer: Offer, python_tag: str) -> bool:
-    return python_tag in offer.python_tags or any(tag.startswith("py3") for tag in offer.python_tags)
+def _for_python(offer: Offer, goal: Goal) -> bool:
+    """``cp311`` for itself; ``py39``, and ``cp38`` with the stable ABI, for their own Python and all newer ones."""
+    if offer.requires_python and not holds(SpecifierSet(offer.requires_python), goal.python):
+        return False
+    stable = "-abi3-" in offer.file and not goal.python_tag.endswith("t")
+    floors = [tag[2:] for tag in offer.python_tags if tag.startswith("py3") or (stable and tag.startswith("cp3"))]
+    own = int(goal.python_tag.removeprefix("cp3").rstrip("t") or 0)
+    return goal.python_tag in offer.python_tags or any(int(floor[1:] or 0) <= own for floor in floors)
+
+
+def _for_glibc(offer: Offer, glibc: tuple[int, ...] | None) -> bool:
+    return not offer.glibc or not glibc or glibc >= tuple(map(int, offer.glibc.split(".")))
 
 
 def _version(text: str) -> Version:

@@ -29,6 +29,18 @@ class Offer(Protocol):
         """``PyPI`` or an address."""
 
     @property
+    def requires_python(self) -> str:
+        """As in its metadata; empty if it says nothing."""
+
+    @property
+    def file(self) -> str:
+        """Its name; empty where only documents tell of it."""
+
+    @property
+    def glibc(self) -> str | None:
+        """The oldest that it admits: ``2.28``; None where it needs none."""
+
+    @property
     def requires(self) -> Sequence[str]:
         """Requirements on torch and its like."""
 
@@ -57,6 +69,7 @@ class Goal:
         lacking: packages without code for one of the GPUs.
         installed: normalised names to versions, as they will be.
         pip, uv: how the installers of the target are called.
+        glibc: of the target, (2, 36); None where it is not known.
         offers: published wheels of a package.
     """
 
@@ -70,6 +83,7 @@ class Goal:
     installed: Mapping[str, str]
     pip: str
     uv: str
+    glibc: tuple[int, ...] | None = None
     offers: Offers = no_offers
 
     @property

@@ -1,0 +1,244 @@
+#!/usr/bin/env python3
+"""What a change of a big environment costs with archfit, beside the same change by hand.
+
+usage: python benchmarks/transaction.py ENVIRONMENT --change NAME==VERSION [--change …] [--folder FOLDER] [--turns 3] [--cold]
+
+ENVIRONMENT is never changed, a copy made of hard links is. *Clone* and *rollback* are the calls; `archfit rollback`
+is the whole command with the start of Python. *Extra disk* is what the file system has less after an upgrade, beside
+the size of the packages that changed. *By hand* is ``pip uninstall`` and ``pip install`` of the same versions, each
+with its own cache: with --cold the first turn of each loads everything. By hand nothing is verified; archfit runs
+once with bytes alone and once with all imports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from archfit import api
+from archfit.transaction import read_history, remove_states, roll_back
+from archfit.transaction.installer import resolve
+from archfit.transaction.tree import clone_tree, fingerprint, remove_tree
+
+GPU = ("--gpu", "H100", "--driver", "580.65.06")
+
+
+def timed(action: Callable[[], object]) -> float:
+    """Seconds of wall time."""
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+def told(name: str, seconds: list[float]) -> None:
+    """A row: median, least and most."""
+    print(f"{name:44s} {statistics.median(seconds):8.3f} s   ({min(seconds):.3f} to {max(seconds):.3f})", flush=True)
+
+
+def run(*command: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A command that has to succeed."""
+    words = [str(word) for word in command]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, **variables})
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(words)} failed:\n{done.stdout}{done.stderr}")
+    return done
+
+
+def used(folder: Path) -> int:
+    """Bytes in use on the file system of a folder."""
+    os.sync()
+    return shutil.disk_usage(folder).used
+
+
+def linked_copy(source: Path, target: Path) -> Path:
+    """A copy made of hard links, with a pyvenv.cfg of its own."""
+    clone_tree(source, target)
+    return target
+
+
+def plan_for(env: Path, changes: list[str], path: Path) -> list[str]:
+    """Write a plan that pins these changes; returns the names of all packages that it changes."""
+    diagnosis = api.doctor(api.Wish(str(env), ("H100",), "580.65.06"))
+    environment = diagnosis.environment
+    installed = {d.name: d.version for d in environment.distributions}
+    lock = resolve(environment.python, changes, installed)
+    wanted = {change.partition("==")[0] for change in changes}
+    locked = [c for c in lock.changes if c.name in wanted]
+    torch = environment.distribution("torch")
+    option = {
+        "kind": "upgrade",
+        "summary": "what was asked for",
+        "steps": [
+            {
+                "action": "install",
+                "package": c.name,
+                "from": c.current,
+                "to": c.wanted,
+                "index": "PyPI",
+                "why": [],
+                "unsafe": False,
+            }
+            for c in locked
+        ],
+        "torch": None,
+        "requires": {"driver": None, "python": None, "disk_bytes": None, "download_bytes": None},
+        "risks": [],
+        "locked": [
+            {
+                "name": c.name,
+                "from": c.current,
+                "version": c.wanted,
+                "index": "PyPI",
+                "bytes": c.wheel_bytes,
+                "sha256": c.hashes,
+            }
+            for c in locked
+        ],
+        "commands": {"pip": [], "uv": []},
+    }
+    document = {
+        "schema": "archfit.plan/1",
+        "torch": {"version": torch.version if torch else None},
+        "environment_fingerprint": environment.fingerprint,
+        "options": [option],
+    }
+    path.write_text(json.dumps(document), "utf-8")
+    loaded = sum(c.wheel_bytes or 0 for c in locked)
+    print(
+        f"changes: {', '.join(f'{c.name} {c.current} -> {c.wanted}' for c in locked)}; {loaded / 1e6:.0f} MB of wheels",
+        flush=True,
+    )
+    return sorted(wanted)
+
+
+def measure_clone(env: Path, folder: Path, turns: int) -> None:
+    """The clone, and the look whether anything changes meanwhile."""
+    copy = folder / "clone"
+    seconds = []
+    for _ in range(turns):
+        seconds.append(timed(lambda: clone_tree(env, copy)))
+        remove_tree(copy)
+    told("clone", seconds)
+    told("fingerprint (twice per upgrade)", [timed(lambda: fingerprint(env)) for _ in range(turns)])
+
+
+def measure_rollback(env: Path, turns: int) -> None:
+    """There and back, as a call and as a command."""
+    told("rollback, the call", [timed(lambda: roll_back(env, None)) for _ in range(2 * turns)])
+    command = (sys.executable, "-m", "archfit", "rollback", env)
+    told("archfit rollback, the whole command", [timed(lambda: run(*command)) for _ in range(2 * turns)])
+
+
+def by_archfit(env: Path, plan: Path, level: str, cache: dict[str, str]) -> float:
+    """One upgrade, the whole command."""
+    command = (
+        sys.executable,
+        "-m",
+        "archfit",
+        "upgrade",
+        env,
+        *GPU,
+        "--plan",
+        plan,
+        "--yes",
+        "--level",
+        level,
+        "--json",
+    )
+    return timed(lambda: run(*command, **cache))
+
+
+def by_hand(env: Path, changes: list[str], cache: dict[str, str]) -> float:
+    """The same change with pip, both commands."""
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "--python", env / "bin/python")
+    names = [change.partition("==")[0] for change in changes]
+
+    def both() -> None:
+        run(*pip, "uninstall", "--yes", *names, **cache)
+        run(*pip, "install", "--no-deps", *changes, **cache)
+
+    return timed(both)
+
+
+def measure_disk(env: Path, plan: Path, changes: list[str], cache: dict[str, str]) -> None:
+    """What an upgrade takes, beside the size of what changed."""
+    before = used(env)
+    by_archfit(env, plan, "static", cache)
+    taken = used(env) - before
+    kept = api.kept_bytes(read_history(env))
+    print(f"extra disk of an upgrade (uv's cache was filled before): {taken / 1e6:.0f} MB", flush=True)
+    print(
+        f"  the old state alone takes {max(kept.values(), default=0) / 1e6:.0f} MB; changed: {', '.join(changes)}",
+        flush=True,
+    )
+
+
+def compare(options: argparse.Namespace, folder: Path) -> None:
+    """The same change both ways, in turns."""
+    uv_cache = {"UV_CACHE_DIR": str(folder / "uv")} if options.cold else {}
+    pip_cache = {"PIP_CACHE_DIR": str(folder / "pip")}
+    env, plan = linked_copy(options.environment, folder / "env"), folder / "plan.json"
+    names = plan_for(env, options.change, plan)
+    times: dict[str, list[float]] = {"by hand": [], "archfit, bytes": [], "archfit, imports": []}
+    cold: dict[str, float] = {}
+    for turn in range(options.turns + 1):
+        hand = linked_copy(options.environment, folder / "hand")
+        took = by_hand(hand, options.change, pip_cache)
+        remove_tree(hand)
+        levels = [("static", "archfit, bytes")] + ([("import", "archfit, imports")] if turn else [])
+        if turn == 0:
+            cold["by hand"] = took
+        else:
+            times["by hand"].append(took)
+        for level, name in levels:
+            took = by_archfit(env, plan, level, uv_cache)
+            if turn == 0:
+                cold[name] = took
+            else:
+                times[name].append(took)
+            roll_back(env, 1)
+            remove_states(env, [s.id for s in read_history(env).states if s.id != 1])
+    for name, took in cold.items():
+        print(f"first turn{', cold' if options.cold else ''}: {name:24s} {took:8.2f} s", flush=True)
+    for name, seconds in times.items():
+        told(f"warm: {name}", seconds)
+    for name in ("archfit, bytes", "archfit, imports"):
+        ratios = [hand / ours for hand, ours in zip(times["by hand"], times[name], strict=True)]
+        print(
+            f"by hand takes {statistics.median(ratios):.1f} times ({min(ratios):.1f} to {max(ratios):.1f}) of {name}",
+            flush=True,
+        )
+    measure_disk(env, plan, names, uv_cache)
+    measure_rollback(env, options.turns)
+
+
+def main() -> None:
+    """Measure everything and print it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("environment", type=Path)
+    parser.add_argument("--change", action="append", required=True, help="NAME==VERSION; repeatable")
+    parser.add_argument("--folder", type=Path, help="where to work: on the file system of the environment")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument(
+        "--cold", action="store_true", help="with a new cache of uv's own: the first turn loads everything"
+    )
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="transaction-", dir=options.folder) as folder:
+        files = sum(len(names) for _, _, names in os.walk(options.environment))
+        size = sum(p.lstat().st_size for p in options.environment.rglob("*"))
+        print(f"{size / 1e9:.2f} GB in {files} files; load {os.getloadavg()[0]:.1f}", flush=True)
+        measure_clone(options.environment, Path(folder), 2 * options.turns + 1)
+        compare(options, Path(folder))
+
+
+if __name__ == "__main__":
+    main()

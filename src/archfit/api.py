@@ -122,6 +122,7 @@ __all__ = [
     "parse_gpus",
     "prepare_upgrade",
     "prove",
+    "remember",
     "rollback",
     "scan",
     "search_source",
@@ -233,6 +234,22 @@ def scan(wish: ScanWish, on_bytes: OnCount | None = None, on_total: OnCount | No
     else:
         return scan_files(wish, on_bytes, on_total)
     return Subject(wish.name, "environment", installed.distributions, installed.unreadable, cuda=cuda)
+
+
+def remember(subject: Subject) -> dict[str, str]:
+    """Lay what was found in a wheel over the catalog, from now on; returns what was kept, and where.
+
+    Raises:
+        UsageError: it is no wheel with a release and a platform, or the folder cannot be written.
+    """
+    from datetime import date
+
+    from archfit.catalog.remembered import remember as keep
+
+    path = keep(subject, date.today())
+    package = subject.distributions[0]
+    tag = subject.file.removesuffix(".whl").rpartition("-")[2]
+    return {"package": package.name, "version": package.version, "platform": tag, "path": str(path)}
 
 
 def spread(name: str) -> tuple[str, ...]:

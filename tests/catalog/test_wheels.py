@@ -93,3 +93,56 @@ def test_every_text_of_the_table_is_used() -> None:
     used = {c[2] for w in table["wheels"] for lib in w["libraries"] for c in lib[2]}
     used |= {c[3] for w in table["wheels"] for c in w.get("compilers", ())}
     assert used == set(range(len(table["targets"])))
+
+
+def test_every_target_of_a_torch_wheel_can_be_made_by_its_toolkit() -> None:
+    made_by = {t.cuda: {(x.capability.canonical, x.suffix) for x in t.targets} for t in CATALOG.toolkits}
+    unknown = [
+        f"{w.version} {w.platform}: {t}"
+        for w in CATALOG.wheels_of("torch")
+        for t in w.targets
+        if w.cuda in made_by and (t.capability.canonical, t.suffix) not in made_by[w.cuda]
+    ]
+    assert unknown == []
+
+
+def test_every_documented_build_that_can_be_measured_has_been() -> None:
+    assert [(b.torch, b.platform, b.confidence) for b in CATALOG.builds if b.on_pypi and b.wheel is None] == []
+
+
+def test_every_build_from_pypi_is_what_was_read() -> None:
+    wrong = [b for b in CATALOG.builds if b.wheel and (b.cuda, b.torch) != (b.wheel.cuda, b.wheel.version)]
+    assert wrong == []
+
+
+def test_wheels_for_the_cpu_hold_no_code() -> None:
+    cpu = [b for b in CATALOG.builds if b.wheel and b.cuda is None]
+    assert {(b.platform) for b in cpu} == {"linux_aarch64", "win_amd64"}
+    assert {b.wheel.verdict(device) for b in cpu if b.wheel for device in DEVICES} == {Verdict.NO_GPU_CODE}
+
+
+def test_the_catalog_tells_of_many_packages() -> None:
+    with_code = {w.package for w in CATALOG.wheels if w.libraries}
+    assert len(CATALOG.packages) >= 40
+    assert {"torch", "torchvision", "torchaudio", "xformers", "vllm", "bitsandbytes", "onnxruntime-gpu"} <= with_code
+
+
+def test_every_release_of_torch_on_pypi_has_a_row_for_each_platform() -> None:
+    found = {(w.version, w.platform) for w in CATALOG.wheels_of("torch")}
+    written = {(b.torch, b.platform) for b in CATALOG.builds if b.on_pypi}
+    assert written - found == set()
+
+
+@pytest.mark.parametrize(
+    ("package", "version", "device", "verdict"),
+    [
+        ("torch", "2.4.1", "12.0", Verdict.NONE),
+        ("torch", "2.8.0", "12.0", Verdict.NATIVE),
+        ("torch", "2.8.0", "6.1", Verdict.NONE),
+        ("torch", "2.8.0", "8.9", Verdict.COMPATIBLE),
+        ("xformers", "0.0.35", "12.0", Verdict.JIT),
+    ],
+)
+def test_what_is_well_known(package: str, version: str, device: str, verdict: Verdict) -> None:
+    rows = [w for w in CATALOG.wheels_of(package) if (w.version, w.platform) == (version, "linux_x86_64")]
+    assert {w.verdict(ComputeCapability.parse(device)) for w in rows} == {verdict}

@@ -25,6 +25,7 @@ from archfit.catalog.drivers import (
     window_of,
 )
 from archfit.catalog.gpus import Product, find_device, find_gpu, find_product, load_products
+from archfit.catalog.remembered import overlay
 from archfit.catalog.wheels import Wheel, load_wheels
 from archfit.coverage import Loading
 from archfit.model import DriverRelease, Gpu
@@ -143,8 +144,8 @@ class Catalog:
 
     @cached_property
     def wheels(self) -> tuple[Wheel, ...]:
-        """Every wheel that was read, oldest release first within a package; the user's own measurements come first."""
-        return load_wheels()
+        """Every wheel that was read, oldest release first within a package; with the user's own measurements in it."""
+        return overlay(load_wheels())
 
     @cached_property
     def packages(self) -> tuple[str, ...]:

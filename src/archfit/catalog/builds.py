@@ -6,9 +6,11 @@ row says.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 
 from archfit.arch import ComputeCapability, CudaVersion, Target, Verdict, judge_code
 from archfit.catalog.libraries import loading_of
@@ -17,6 +19,7 @@ from archfit.catalog.wheels import Wheel
 from archfit.coverage import base_targets_of
 
 _TABLE = "builds.json"
+_RELEASE = re.compile(r"\d+(\.\d+)+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +98,22 @@ def load_builds(measured: Iterable[Wheel]) -> tuple[Build, ...]:
         for row in table["builds"]
     }
     for wheel in measured:
-        rows = _with(rows, wheel)
+        if wheel.index and _RELEASE.fullmatch(wheel.version.partition("+")[0]):
+            _add(rows, wheel)
     return tuple(sorted(rows.values(), key=lambda build: (build.order, build.variant)))
 
 
 _Key = tuple[str, str, str, str]
 
 
-def _with(rows: Mapping[_Key, Build], wheel: Wheel) -> dict[_Key, Build]:
-    """The builds with what was read in one wheel: a release has one build for each platform and CUDA on an index."""
+def _add(rows: dict[_Key, Build], wheel: Wheel) -> None:
+    """What was read in one wheel; PyPI has one build of a release for each platform, whatever was written about it."""
     key = (wheel.version.partition("+")[0], wheel.platform, wheel.index, str(wheel.cuda or ""))
     wrong = [k for k in rows if k[:3] == key[:3] and k != key] if wheel.on_pypi else []
     known = rows.get(key)
-    measured = Build(
+    for other in wrong:
+        del rows[other]
+    rows[key] = Build(
         torch=key[0],
         variant=f"cu{wheel.cuda.major}{wheel.cuda.minor}" if wheel.cuda else "cpu",
         cuda=wheel.cuda,
@@ -119,7 +125,6 @@ def _with(rows: Mapping[_Key, Build], wheel: Wheel) -> dict[_Key, Build]:
         source=f"{wheel.source}: {wheel.file}, {wheel.read}",
         wheel=wheel,
     )
-    return {**{k: row for k, row in rows.items() if k not in wrong}, key: measured}
 
 
 def _main_targets(wheel: Wheel) -> tuple[Target, ...]:
@@ -127,7 +132,7 @@ def _main_targets(wheel: Wheel) -> tuple[Target, ...]:
     named = loading_of(wheel.package).main
     mains = [lib for lib in wheel.libraries if any(fnmatchcase(lib.name, pattern) for pattern in named)]
     main = max(mains, key=lambda lib: sum(c.count for c in lib.containers), default=None)
-    return tuple(map(Target.parse, base_targets_of(main))) if main else ()
+    return tuple(map(_target, base_targets_of(main))) if main else ()
 
 
 def load_releases() -> dict[str, Release]:
@@ -162,5 +167,9 @@ def load_nightlies() -> tuple[Nightly, ...]:
 
 
 def _targets(sass: list[str] | tuple[()], ptx: list[str] | tuple[()]) -> tuple[Target, ...]:
-    cubins = [Target.parse("sm_" + text.replace(".", "")) for text in sass]
-    return (*cubins, *(Target.parse("compute_" + text.replace(".", "")) for text in ptx))
+    return (*(_target("sm_" + text) for text in sass), *(_target("compute_" + text) for text in ptx))
+
+
+@cache  # a dozen targets stand in hundreds of rows
+def _target(text: str) -> Target:
+    return Target.parse(text.replace(".", ""))

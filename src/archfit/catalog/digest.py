@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 from archfit.arch import CudaVersion, Target
@@ -111,12 +112,17 @@ def _counts(code: CodeObject) -> bool:
 
 def _container(count: int, flags: str, targets: str) -> Container:
     return Container(
-        tuple(map(_object, targets.split())),
+        _objects(targets),
         registered=_LOOSE not in flags,
         count=count,
         section="__nv_relfatbin" if _PART in flags else ".nv_fatbin",
         linked=_LINKED in flags,
     )
+
+
+@cache  # the same few hundred texts stand in thousands of containers
+def _objects(texts: str) -> tuple[CodeObject, ...]:
+    return tuple(map(_object, texts.split()))
 
 
 def _object(text: str) -> CodeObject:

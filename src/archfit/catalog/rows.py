@@ -13,7 +13,7 @@ from email.parser import HeaderParser
 from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
 from archfit.arch import CudaVersion
@@ -48,10 +48,19 @@ class Published:
 
 
 def platform_of(file: str) -> str | None:
-    """``linux_x86_64``, ``linux_aarch64``, ``win_amd64``, ``any``; None for systems without NVIDIA's GPUs."""
-    tags = {tag.platform for tag in parse_wheel_filename(file)[3]}
+    """``linux_x86_64``, ``linux_aarch64``, ``win_amd64``, ``any``; None for other systems, and for what is no wheel."""
+    try:
+        tags = {tag.platform for tag in parse_wheel_filename(file)[3]}
+    except InvalidWheelFilename:
+        return None  # such as k2-1.23.4-py3.10-none-any.whl, which no installer takes
     found = (name for pattern, name in _PLATFORMS if any(re.search(pattern, tag) for tag in tags))
     return "any" if "any" in tags else next(found, None)
+
+
+def python_tags_of(file: str) -> tuple[str, ...]:
+    """``cp311``, ``cp313t``, ``py3``: what a wheel's name says that it is for."""
+    tags = parse_wheel_filename(file)[3]
+    return tuple(sorted({tag.interpreter + ("t" if tag.abi.endswith("t") else "") for tag in tags}))
 
 
 def glibc_of(file: str) -> str | None:

@@ -33,6 +33,7 @@ def scan(
     platform: Annotated[str | None, Parameter(help="option.platform-wheel")] = None,
     deep: Annotated[bool, Parameter(help="option.deep")] = False,
     no_cache: Annotated[bool, Parameter(help="option.no-cache")] = False,
+    remember: Annotated[bool, Parameter(help="option.remember")] = False,
     manner: Manner = PLAIN,
 ) -> int:
     """Show what GPU code is inside, and what of it runs on which GPU."""
@@ -70,6 +71,9 @@ def scan(
         )
         for _, error in failures:
             session.screen.error(error)
+        for subject in found if remember else ():
+            kept = api.remember(subject)
+            session.talk.print(session.messages.ui("remembered", **kept), markup=False, soft_wrap=True)
         return int(code_of(found, failures))
 
 

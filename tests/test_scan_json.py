@@ -20,11 +20,11 @@ SM_90, SM_120 = ComputeCapability(9, 0), ComputeCapability(12, 0)
 
 SUBJECT_KEYS = {
     "subject", "kind", "file", "sha256", "package", "version", "cuda",
-    "libraries", "compilers", "unreadable", "verdicts",
+    "libraries", "compilers", "unreadable", "verdicts", "build",
 }  # fmt: skip
 LIBRARY_KEYS = {
     "package", "path", "format", "size_bytes", "containers", "code_objects", "kinds", "sections", "sass", "ptx", "lto",
-    "containers_with", "containers_without_kernels", "compression", "debug", "odd", "verdicts",
+    "containers_with", "containers_without_kernels", "compression", "debug", "obfuscated", "odd", "verdicts",
 }  # fmt: skip
 
 PTXAS = Compiler("bin/ptxas", "ptxas", CudaVersion(12, 4), (Target.parse("compute_90"),))
@@ -83,6 +83,7 @@ def test_a_subject_whole() -> None:
             "sm_90": {"verdict": "jit", "decided_by": ["mine/b.so"]},
             "sm_120": {"verdict": "partial", "decided_by": ["mine/a.so"]},
         },
+        "build": None,
     }
 
 
@@ -104,6 +105,7 @@ def test_a_library_whole() -> None:
         "containers_without_kernels": 0,
         "compression": row["compression"],
         "debug": False,
+        "obfuscated": [],
         "odd": [],
         "verdicts": {
             "sm_90": {

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archfit.arch import Target
+from archfit.arch import ComputeCapability, Target, judge_code
 from archfit.binary.elf import parse_sections
 from archfit.binary.fatbin import CONTAINER_START, Codes, parse_fatbin
 from archfit.binary.source import reader_of
@@ -256,3 +256,18 @@ def _read_or_refuse(data: bytes) -> None:
         except FormatError as error:
             offsets.append(error.values["offset"])
     assert [offset for offset in offsets if not isinstance(offset, int)] == []
+
+
+@pytest.mark.parametrize("flags", [0x11, 0x10011], ids=["plain", "obfuscated"])
+@pytest.mark.parametrize(("arch", "suffix", "gpu", "expected"), [
+    (80, 0, "9.0", "jit"), (90, 0, "9.0", "jit"), (100, 0, "9.0", "none"),
+    (90, ARCH_SPECIFIC, "9.0", "jit"), (90, ARCH_SPECIFIC, "10.0", "none"), (90, ARCH_SPECIFIC, "12.0", "none"),
+])  # fmt: skip
+def test_obfuscation_changes_no_verdict_and_ptx_for_one_gpu_reaches_no_other(
+    flags: int, arch: int, suffix: int, gpu: str, expected: str
+) -> None:
+    """The driver holds the key to what NVIDIA's tools obfuscate; what it cannot do is compile `a` PTX for another GPU."""
+    [code] = parse(container(entry(PTX, arch, 512, flags | suffix, (8, 7))))
+    assert code.obfuscated == (flags != 0x11)
+    assert code.target
+    assert judge_code(code.target, ComputeCapability.parse(gpu)) == expected

@@ -88,6 +88,7 @@ def _library(library: Library, messages: Messages) -> Document:
         "containers_without_kernels": sum(c.count for c in library.containers if not _has_kernels(c.objects)),
         "compression": sorted({o.compression for o, _ in objects if o.compression}),
         "debug": any(o.debug for o, _ in objects),
+        "obfuscated": sorted({o.kind for o, _ in objects if o.obfuscated}),
         "odd": [messages.text(text) for text in library.odd],
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -138,3 +139,61 @@ def test_what_reports_say_is_no_markup_in_markdown(tmp_path: Path) -> None:
     )
     run(["fleet", "merge", str(tmp_path / "a.json"), "-o", str(tmp_path / "a.md")])
     assert "<script>" not in (tmp_path / "a.md").read_text("utf-8")
+
+
+# --- the page --------------------------------------------------------------------------------------------------------
+
+
+def page_of(folder: Path, *words: str) -> str:
+    path = folder.parent / "fleet.html"
+    run(["fleet", "merge", str(folder), "-o", str(path), *words])
+    return path.read_text("utf-8")
+
+
+def data_of(text: str) -> Report:
+    found = re.search(r'<script type="application/json" id="fleet">(.*?)</script>', text)
+    assert found
+    data: Report = json.loads(found[1])
+    return data
+
+
+def test_the_page_holds_both_languages_and_every_node(reports: Path) -> None:
+    text = page_of(reports, "--image")
+    for words in ("One plan for all", "统一方案", "torch 2.8.0+cu128 (linux_x86_64)", "TORCH_CUDA_ARCH_LIST"):
+        assert words in text
+    data = data_of(text)
+    strings = data["strings"]
+    assert [(n[0], n[1], strings["hardware"][n[2]], strings["driver"][n[3]]) for n in data["nodes"]] == [
+        ("a01", "good", "H100 SXM", "580.65.06"),
+        ("a02", "good", "H100 SXM", "550.54.14"),
+        ("b1", "bad", "GeForce RTX 5090", "580.65.06"),
+        ("cut", "warn", "", ""),
+    ]
+    said = [strings["said"][language][data["nodes"][3][7]] for language in ("en", "zh")]
+    assert said[0].startswith("unreadable report: ")
+    assert said[1].startswith("报告读不了：")
+
+
+def test_what_reports_say_is_no_markup_in_the_page(tmp_path: Path) -> None:
+    hostile = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
+    folder = tmp_path / "hostile"
+    folder.mkdir()
+    cache = place("triton", hostile)
+    document = report(hostile, "H100", findings=[finding(hostile, hostile=hostile)], status="problems", places=[cache])
+    (folder / "a.json").write_text(json.dumps(document))
+    (folder / "b.json").write_text(json.dumps({**document, "host": {"name": "b"}, "gpus": report(gpus="T4")["gpus"]}))
+    text = page_of(folder)
+    assert "<img" not in text
+    assert "alert(1)</script>" not in text
+
+
+def test_a_page_of_many_nodes_stays_small(tmp_path: Path) -> None:
+    """Rows that look alike are one; the nodes themselves are numbers into tables."""
+    folder = tmp_path / "many"
+    folder.mkdir()
+    lines = [json.dumps(report(f"n{n:04d}", ["H100"] * 8, f"570.{n % 300}.1")) for n in range(3000)]
+    (folder / "all.ndjson").write_text("\n".join(lines))
+    text = page_of(folder)
+    assert len(data_of(text)["nodes"]) == 3000
+    assert len(text) < 700_000
+    assert text.count("<tr>") < 1000

@@ -163,6 +163,11 @@ def test_one_broken_document_spoils_no_other() -> None:
     ]
 
 
+def test_what_stands_before_a_document_does_not_spoil_it() -> None:
+    nodes = pipe(b"srun: warning: something\n", pretty(report("n1")))
+    assert [(n.name, n.state) for n in nodes] == [("-:1", "unreadable"), ("n1", "reported")]
+
+
 def test_folders_and_files(tmp_path: Path) -> None:
     (tmp_path / "rack1").mkdir()
     (tmp_path / "rack1" / "a.json").write_bytes(pretty(report("a")))

@@ -29,18 +29,19 @@ def answer(
     document: Callable[[], json_v1.Document],
     markdown: Callable[[], str] | None = None,
     more: Mapping[str, Callable[[], str | bytes]] | None = None,
+    dump: Callable[[json_v1.Document], str] = json_v1.dump,
 ) -> None:
-    """To the screen or as one document, and into a file if one was named."""
+    """To the screen or as one document, and into a file if one was named; `dump` writes a document that may be large."""
     try:
         if manner.as_json:
-            session.print_text(json_v1.dump(document()))
+            session.print_text(dump(document()))
         else:
             show()
             session.flush()
     except BrokenPipeError:
         session.let_go()  # whoever read us has left; the answer, and so the exit code, stands
     if manner.output:
-        renderers: dict[str, Callable[[], str | bytes]] = {".json": lambda: json_v1.dump(document())}
+        renderers: dict[str, Callable[[], str | bytes]] = {".json": lambda: dump(document())}
         renderers |= {".md": markdown} if markdown else {}
         session.write(manner.output, renderers | dict(more or {}))
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from contextlib import redirect_stdout
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,18 +16,18 @@ from archfit.cli.options import PLAIN, Manner
 from archfit.errors import ExitCode, UsageError
 from archfit.fleet import assemble, check, compare, read_nodes
 from archfit.fleet.carry import write_program
-from archfit.model import Finding, Fleet, Node, NodeFinding, Severity, Status
+from archfit.model import Fleet, Node, Severity, Status
 from archfit.report.fleet_record import render_diff, render_fleet
-from archfit.report.fleet_rows import short_status
+from archfit.report.fleet_rows import finding_title, short_status
 from archfit.report.fleet_screen import show_diff, show_fleet
-from archfit.report.fleet_v1 import diff_document, fleet_document
-from archfit.report.messages import Messages
+from archfit.report.fleet_v1 import diff_document, dump_large, fleet_document
 from archfit.session import Session, error_door
 
 fleet = App(name="fleet", help="Many machines: one picture, one plan.", result_action="return_value")
 
 Image = Annotated[bool, Parameter(help="option.fleet-image")]
 _SUFFIXES = (".json", ".md")
+_PAGE = ".html"
 LEVELS = ("static", "import", "kernels")
 _SHORTEST_SECONDS = 10.0
 
@@ -45,7 +46,7 @@ def check_(
     """Run the doctor on every node of a running Ray cluster: pinned to each, nothing left behind, bounded in time."""
     session = manner.session()
     with error_door(session):
-        manner.check_output(*_SUFFIXES)
+        manner.check_output(*_SUFFIXES, _PAGE)
         if level is not None and level not in LEVELS:
             raise UsageError("level-unknown", spec=level, known=", ".join(LEVELS))
         if timeout is not None and timeout < _SHORTEST_SECONDS:
@@ -59,7 +60,9 @@ def check_(
 
             with redirect_stdout(sys.stderr):  # Ray prints what happens in the cluster
                 nodes = check(ray, target=target, level=level, busy_gpus=busy_gpus, timeout_s=timeout, on_node=on_node)
-        return int(_tell(session, manner, assemble(nodes, image=image, title_of=_title_of(session.messages))))
+        return int(
+            _tell(session, manner, assemble(nodes, image=image, title_of=partial(finding_title, session.messages)))
+        )
 
 
 @fleet.command
@@ -77,12 +80,14 @@ def merge(
     """Put the reports of many machines together: what breaks where, what differs, and one plan for all."""
     session = manner.session()
     with error_door(session):
-        manner.check_output(*_SUFFIXES)
+        manner.check_output(*_SUFFIXES, _PAGE)
         if not reports:
             raise UsageError("fleet-nothing-named")
         with session.counting("fleet-reading") as on_read:
             nodes = read_nodes(reports, sys.stdin.buffer, on_read)
-        return int(_tell(session, manner, assemble(nodes, image=image, title_of=_title_of(session.messages))))
+        return int(
+            _tell(session, manner, assemble(nodes, image=image, title_of=partial(finding_title, session.messages)))
+        )
 
 
 @fleet.command
@@ -98,7 +103,7 @@ def diff(
     with error_door(session):
         manner.check_output(*_SUFFIXES)
         before, after = (read_nodes([place], sys.stdin.buffer) for place in (old, new))
-        found = compare(before, after, _title_of(session.messages))
+        found = compare(before, after, partial(finding_title, session.messages))
         answer(
             session,
             manner,
@@ -132,8 +137,16 @@ def _tell(session: Session, manner: Manner, found: Fleet) -> ExitCode:
         show=lambda: show_fleet(session.screen, found, verbose=manner.verbose),
         document=lambda: fleet_document(found, session.messages),
         markdown=lambda: render_fleet(session.messages, found),
+        more={_PAGE: lambda: _page(session, found)},
+        dump=dump_large,
     )
     return _code_of(found)
+
+
+def _page(session: Session, found: Fleet) -> str:
+    from archfit.report.fleet_page import render_fleet_page
+
+    return render_fleet_page(found, session.messages, datetime.now().astimezone())
 
 
 def _code_of(found: Fleet) -> ExitCode:
@@ -146,15 +159,3 @@ def _code_of(found: Fleet) -> ExitCode:
 
 def _has_problems(node: Node) -> bool:
     return node.status is Status.PROBLEMS or (node.proof is not None and node.proof.status == "failed")
-
-
-def _title_of(messages: Messages) -> Callable[[NodeFinding], str]:
-    """A finding of a report in our language; in its own where it has values that we do not know."""
-
-    def title(found: NodeFinding) -> str:
-        try:
-            return messages.title(Finding(found.id, found.severity, "", found.values))
-        except (KeyError, IndexError, ValueError):
-            return found.title
-
-    return title

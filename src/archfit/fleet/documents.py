@@ -135,6 +135,7 @@ class Reader:
     _findings: dict[bytes, tuple[NodeFinding, ...]] = field(default_factory=dict)
     _packages: dict[bytes, Mapping[str, str]] = field(default_factory=dict)
     _gpus: dict[tuple[str, str, str], Gpu] = field(default_factory=dict)
+    _lists: dict[tuple[int, ...], tuple[Gpu, ...]] = field(default_factory=dict)
 
     def read(self, data: bytes, source: str, name: str) -> Node:
         """Read one report; `name` is the host where the report does not name it.
@@ -198,7 +199,8 @@ class Reader:
     def _all_gpus(self, rows: tuple[_Gpu, ...]) -> tuple[Gpu, ...]:
         if len(rows) > _MOST_GPUS:
             raise FormatError("report-gpus", count=len(rows))
-        return tuple(self._gpu(row) for row in rows)
+        found = tuple(self._gpu(row) for row in rows)
+        return self._lists.setdefault(tuple(map(id, found)), found)
 
     def _gpu(self, row: _Gpu) -> Gpu:
         key = (row.name, row.compute_capability, row.source)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
+from archfit.arch import CudaVersion
 from archfit.catalog import Build, Catalog
 from archfit.model import Driver, DriverRelease, Environment, Gpu, Known, Node, Unknown
 from archfit.planner.situation import Situation, parse_glibc
@@ -49,8 +50,15 @@ class Need:
         return drivable and self.situation.installable(build) and self.situation.serves(build)
 
     def loads(self, build: Build) -> bool:
-        """Does the driver that they have load it? Yes where it is not known."""
-        return not self.situation.driver_unfit and self.situation.loads(build)
+        """Does the driver that they have load it? Yes where it is not known. It depends on the build's CUDA only."""
+        known = self._loads.get(build.cuda)
+        if known is None:
+            known = self._loads[build.cuda] = not self.situation.driver_unfit and self.situation.loads(build)
+        return known
+
+    @cached_property
+    def _loads(self) -> dict[CudaVersion | None, bool]:
+        return {}
 
 
 def needs_of(nodes: Iterable[Node], catalog: Catalog, *, python_tag: str | None = None) -> tuple[Need, ...]:

@@ -163,11 +163,13 @@ def _split(data: bytes) -> Iterator[bytes]:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             yield data
         return
-    starts = [match.start() for match in _DOCUMENT.finditer(data)]
-    if len(starts) < 2 or _is_one(data):
+    if b"\n{" not in data or _is_one(data):
         yield data
         return
-    for start, end in zip([0, *starts[1:]], [*starts[1:], len(data)], strict=True):
+    starts = sorted(
+        {0, *(match.start() for match in _DOCUMENT.finditer(data))}
+    )  # what stands before the first is a row, too
+    for start, end in zip(starts, [*starts[1:], len(data)], strict=True):
         yield data[start:end]
 
 

@@ -44,11 +44,18 @@ class _Group:
 
     @property
     def capabilities(self) -> tuple[ComputeCapability, ...]:
-        return tuple(sorted({c for node in self.nodes for c in node.capabilities}))
+        return tuple(sorted({c for one in self.generations for c in one}))
+
+    @property
+    def generations(self) -> set[tuple[ComputeCapability, ...]]:
+        """The different sets of capabilities; reports share equal lists of GPUs, so each is looked at once."""
+        different = {id(node.gpus): node for node, _ in self.users if node.gpus}
+        return {node.capabilities for node in different.values()}
 
     @property
     def targets(self) -> tuple[ComputeCapability, ...]:
-        return tuple(sorted({c for _, place in self.users for c in place.targets}))
+        different = {place.targets for _, place in self.users}
+        return tuple(sorted({c for targets in different for c in targets}))
 
 
 def shared_places(nodes: Sequence[Node], plan: FleetPlan) -> tuple[SharedPlace, ...]:
@@ -91,7 +98,7 @@ def _number(node: Node, place: Place) -> tuple[object, ...] | None:
 
 
 def _judge(group: _Group, builds: Mapping[str, str]) -> SharedPlace | None:
-    mixed = len({node.capabilities for node in group.nodes if node.capabilities}) > 1
+    mixed = len(group.generations) > 1
     if not mixed and not (group.place.kind == "triton" and group.remote):
         return None
     severity, why = _why(group, builds)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
 
-from archfit.model import DriverMove, Fleet, Node, Severity, SharedCause, Window
+from archfit.model import DriverMove, Finding, Fleet, Node, NodeFinding, Severity, SharedCause, Window
 from archfit.report.messages import Messages
 
 _ORDER = ("bad", "warn", "none", "good")
@@ -47,6 +47,19 @@ def cohorts_of(fleet: Fleet, messages: Messages) -> list[Cohort]:
 def causes_shown(causes: Iterable[SharedCause]) -> list[SharedCause]:
     """The causes that have a number: what is only good to know has none."""
     return [cause for cause in causes if cause.severity is not Severity.INFO]
+
+
+def finding_title(messages: Messages, found: NodeFinding | SharedCause) -> str:
+    """A finding of a report in our language; in its own where it has values that we do not know."""
+    try:
+        return messages.title(Finding(found.id, found.severity, "", found.values))
+    except (KeyError, IndexError, ValueError):
+        return found.title
+
+
+def cause_title(messages: Messages, cause: SharedCause) -> str:
+    """A cause in the reader's language."""
+    return finding_title(messages, cause) or cause.id
 
 
 def _cohort(alike: list[Node], causes: object, messages: Messages) -> Cohort:

@@ -23,6 +23,7 @@ from archfit.report.screen import Screen
 
 _MARKS = {Severity.ERROR: "bad", Severity.WARNING: "warn", Severity.INFO: "none"}
 _MOST_ROWS = 24
+_NAME_COLUMNS = 16
 _MOST_DRIFTS = 16
 
 
@@ -71,8 +72,9 @@ def _rows(screen: Screen, cohorts: Sequence[Cohort], *, verbose: bool) -> None:
         table = screen.table(
             *(f"fleet-column-{name}" for name in ("nodes", "gpus", "driver", "python", "torch", "causes"))
         )
+        table.columns[0].min_width = _NAME_COLUMNS
         for row in shown:
-            names = Styled.assemble(screen.mark(row.kind), " ", short_names(row.names, 40))
+            names = Styled.assemble(screen.mark(row.kind), " ", short_names(row.names, 2 * _NAME_COLUMNS))
             causes = "\n".join(filter(None, (" ".join(map(str, row.causes)), row.said)))
             table.add_row(names, row.hardware or "-", row.driver or "-", row.python or "-", row.torch or "-", causes)
         screen.out.print(table)

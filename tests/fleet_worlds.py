@@ -74,8 +74,7 @@ def _gpu(name: str) -> tuple[str, str]:
     given, _, capability = name.partition("=")
     if capability:
         return given, capability
-    gpu = CATALOG.find_gpu(name)
-    return gpu.name, str(gpu.capability)
+    return name, str(CATALOG.find_gpu(name).capability)
 
 
 def finding(id_: str = "arch-missing-torch", severity: str = "error", **values: str) -> Report:

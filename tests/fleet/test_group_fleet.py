@@ -37,9 +37,9 @@ def test_nodes_with_the_same_gpus_should_be_equal() -> None:
         report("d", "T4", "470.82.01"),
     )
     assert [(d.group, d.what, d.values) for d in drifts_of(nodes)] == [
-        ("H100 SXM, linux_x86_64", "driver", (("550.54.14", ("a", "b")), ("535.104.05", ("c",)))),
-        ("H100 SXM, linux_x86_64", "package einops", (("0.8", ("b", "c")), ("", ("a",)))),
-        ("H100 SXM, linux_x86_64", "package numpy", (("2.0", ("b", "c")), ("1.26", ("a",)))),
+        ("H100, linux_x86_64", "driver", (("550.54.14", ("a", "b")), ("535.104.05", ("c",)))),
+        ("H100, linux_x86_64", "package einops", (("0.8", ("b", "c")), ("", ("a",)))),
+        ("H100, linux_x86_64", "package numpy", (("2.0", ("b", "c")), ("1.26", ("a",)))),
     ]
 
 

@@ -13,11 +13,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
+import shutil
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -46,6 +49,13 @@ PACKAGES = (
     *("fire", "addict", "yapf", "termcolor", "absl-py", "ninja", "joblib", "cachetools", "descartes", "wcwidth"),
     *("sqlalchemy", "redis", "flask", "starlette", "orjson", "msgpack", "cloudpickle", "dill", "tabulate", "colorama"),
 )
+RUNS = (
+    ("with the resolver, its answers kept from before", (), False),
+    ("with the resolver, asked anew (uv's cache warm)", (), True),
+    ("`--strategy latest`, asked anew", ("--strategy", "latest"), True),
+    ("`--offline`", ("--offline",), False),
+)
+FAMILY = ("nvidia-", "torch", "triton")
 NVIDIA = {
     "cublas": "12.1.3.1",
     "cuda-cupti": "12.1.105",
@@ -77,21 +87,16 @@ def main() -> None:
         make(given.folder)
     count = len(list(given.folder.glob("lib/python*/site-packages/*.dist-info")))
     print(f"{given.folder}: {count} packages")
-    print("| plan | time (least to most) | first option | others that change |\n|---|---|---|---|")
+    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
+    print("| plan | time (least to most) | processor | first option | others that change |\n|---|---|---|---|---|")
     plan(given.folder, given.driver)  # fills uv's cache
-    for name, words in (
-        ("with the resolver", ()),
-        ("--strategy latest", ("--strategy", "latest")),
-        ("--offline", ("--offline",)),
-    ):
-        runs = [plan(given.folder, given.driver, *words) for _ in range(given.turns)]
-        times = [seconds for seconds, _ in runs]
-        best = runs[0][1]["options"][0]
-        changes = [
-            p["name"] for p in best["locked"] if p["from"] and not p["name"].startswith(("nvidia-", "torch", "triton"))
-        ]
+    for name, words, fresh in RUNS:
+        runs = [plan(given.folder, given.driver, *words, fresh=fresh) for _ in range(given.turns)]
+        times, work = [seconds for seconds, _, _ in runs], statistics.median(cpu for _, cpu, _ in runs)
+        best = runs[0][2]["options"][0]
+        others = [p["name"] for p in best["locked"] if p["from"] and not p["name"].startswith(FAMILY)]
         told = f"{statistics.median(times):.2f} s ({min(times):.2f} to {max(times):.2f})"
-        print(f"| {name} | {told} | {best['summary']} | {', '.join(changes) or '-'} |")
+        print(f"| {name} | {told} | {work:.2f} s | {best['summary']} | {', '.join(others) or '-'} |", flush=True)
 
 
 def make(folder: Path) -> None:
@@ -109,12 +114,25 @@ def make(folder: Path) -> None:
         install(site, Package(f"nvidia-{name}-cu12", number))
 
 
-def plan(folder: Path, driver: str, *words: str) -> tuple[float, dict]:
-    """Seconds of one whole process, and what it answered."""
+def plan(folder: Path, driver: str, *words: str, fresh: bool = False) -> tuple[float, float, dict[str, Any]]:
+    """Seconds of one whole process, of the processor for it and its children, and what it answered;
+
+    `fresh` forgets the answers that archfit kept, not uv's cache.
+    """
+    cache = folder / ".cache"
+    if fresh:
+        shutil.rmtree(cache / "archfit", ignore_errors=True)
+    uv_cache = subprocess.run([UV, "cache", "dir"], capture_output=True, text=True, check=True).stdout.strip()
+    env = {**os.environ, "XDG_CACHE_HOME": str(cache), "UV_CACHE_DIR": uv_cache}
     command = [ROOT / ".venv/bin/archfit", "plan", folder, "--gpu", "RTX 5090", "--driver", driver, "--json", *words]
-    began = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "NO_COLOR": "1"})
-    return time.perf_counter() - began, json.loads(done.stdout)
+    began, used = time.perf_counter(), _processor()
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
+    return time.perf_counter() - began, _processor() - used, json.loads(done.stdout)
+
+
+def _processor() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 if __name__ == "__main__":

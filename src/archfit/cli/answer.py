@@ -7,16 +7,18 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from archfit.cli.options import Manner
 from archfit.errors import ExitCode, UsageError
 from archfit.model import Status
 from archfit.report import json_v1
-from archfit.report.heatmap import HeatMap
 from archfit.report.screen import size
-from archfit.report.share import Members, render_bundle
 from archfit.session import Session
+
+if TYPE_CHECKING:
+    from archfit.report.heatmap import HeatMap
+    from archfit.report.share import Members
 
 CODE_OF = {Status.OK: ExitCode.OK, Status.PROBLEMS: ExitCode.PROBLEMS, Status.UNDECIDED: ExitCode.UNDECIDED}
 
@@ -48,6 +50,8 @@ def answer(
 
 def share(session: Session, members: Members) -> None:
     """Write a bundle into this folder, and say what is in it."""
+    from archfit.report.share import render_bundle
+
     path = Path(f"archfit-{datetime.now().astimezone():%Y%m%d-%H%M%S}.zip")
     session.write(path, {".zip": lambda: render_bundle(members)})
     for name, text in members.items():

@@ -11,13 +11,11 @@ from archfit.cli.answer import CODE_OF, PICTURES, answer, page, pictures
 from archfit.cli.answer import share as bundle
 from archfit.cli.options import HERE, PLAIN, Manner, Pretend, Target
 from archfit.flow import diagnose, remedy_of, ways_out
+from archfit.model import Diagnosis
 from archfit.report import json_v1
 from archfit.report.doctor_screen import show_diagnosis
 from archfit.report.heatmap import map_environment
-from archfit.report.markdown import render_diagnosis
-from archfit.report.sarif import diagnosis_sarif
-from archfit.report.share import diagnosis_members
-from archfit.session import error_door, last_failure
+from archfit.session import Session, error_door, last_failure
 
 
 def doctor(
@@ -38,15 +36,36 @@ def doctor(
             manner,
             show=lambda: show_diagnosis(session.screen, diagnosis, remedy=remedy_of(diagnosis), verbose=manner.verbose),
             document=lambda: json_v1.doctor_document(diagnosis, session.messages),
-            markdown=lambda: render_diagnosis(session.messages, diagnosis, remedy_of(diagnosis)),
+            markdown=lambda: _markdown(session, diagnosis),
             more=pictures(
                 session,
                 lambda: map_environment(diagnosis.environment, api.devices_of(())),
                 str(diagnosis.environment.root),
             )
-            | {".sarif": lambda: json_v1.dump(diagnosis_sarif(diagnosis, session.messages))}
+            | {".sarif": lambda: _sarif(session, diagnosis)}
             | {".html": lambda: page(session, "doctor", diagnosis=diagnosis, plan=ways_out(diagnosis))},
         )
         if share:
-            bundle(session, diagnosis_members(diagnosis, session.messages, last_failure()))
+            _share(session, diagnosis)
         return int(CODE_OF[diagnosis.status])
+
+
+# What few ask for is imported when it is asked for.
+
+
+def _markdown(session: Session, diagnosis: Diagnosis) -> str:
+    from archfit.report.markdown import render_diagnosis
+
+    return render_diagnosis(session.messages, diagnosis, remedy_of(diagnosis))
+
+
+def _sarif(session: Session, diagnosis: Diagnosis) -> str:
+    from archfit.report.sarif import diagnosis_sarif
+
+    return json_v1.dump(diagnosis_sarif(diagnosis, session.messages))
+
+
+def _share(session: Session, diagnosis: Diagnosis) -> None:
+    from archfit.report.share import diagnosis_members
+
+    bundle(session, diagnosis_members(diagnosis, session.messages, last_failure()))

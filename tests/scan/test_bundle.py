@@ -202,6 +202,24 @@ class TestCommand:
         assert [w.file for w in check_bundle(bundle)] == [wheel["file"]]
         assert f"--plan {bundle}" in " ".join(told.err.split())
 
+    def test_an_upgrade_takes_it_without_a_network(
+        self, environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        served = tmp_path / "served"
+        served.mkdir()
+        file = "torch-2.8.0-cp311-cp311-manylinux_2_28_x86_64.whl"
+        make_wheel(served, file, {"torch/lib/libtorch_cuda.so": "libserver.so"})
+        bundle = str(tmp_path / "bundle")
+        with serve(served) as index:
+            monkeypatch.setenv("UV_INDEX_URL", index.url)
+            run(["plan", str(environment), *self.WORDS, "--offline-bundle", bundle])
+        monkeypatch.setenv("UV_OFFLINE", "1")
+        capsys.readouterr()
+        assert run(["upgrade", str(environment), *self.WORDS, "--plan", bundle, "--dry-run", "--json"]) == 0
+        document = json.loads(capsys.readouterr().out)
+        assert [(c["package"], c["to"]) for c in document["changes"]] == [("torch", "2.8.0")]
+        assert document["changes"][0]["sha256"] == sha256(served / file)
+
     def test_where_nothing_was_resolved_there_is_nothing_to_bundle(
         self, environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from index import serve
 
+from archfit.cli import run
 from archfit.errors import FormatError, ObserveError
 from archfit.scan import ScanWish, scan
 from archfit.scan.sdist import is_sdist, read_sdist
@@ -135,3 +136,23 @@ class TestScan:
             monkeypatch.setenv("UV_INDEX_URL", index.url)
             with pytest.raises(ObserveError, match="wheel-not-found"):
                 scan(ScanWish("x"))
+
+
+class TestAnswers:
+    """In every form: what the build files say, never a verdict about code that is not there yet."""
+
+    @pytest.mark.parametrize("suffix", [".md", ".html", ".json"])
+    def test_name_the_line(self, tmp_path: Path, suffix: str) -> None:
+        path = make_tar(tmp_path / "x-1.0.tar.gz", MEMBERS)
+        out = tmp_path / f"out{suffix}"
+        assert run(["scan", str(path), "--gpu", "RTX 5090", "-o", str(out)]) == 0
+        text = out.read_text("utf-8")
+        text = text.rpartition("</style>")[2]  # the names of its styles are no answer
+        assert "setup.py" in text
+        assert "arch=compute_80,code=sm_80" in text
+        assert "no-gpu-code" not in text
+
+    def test_a_release_gate_refuses_them(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        path = make_tar(tmp_path / "x-1.0.tar.gz", MEMBERS)
+        assert run(["audit", str(path), "--require", "12.0"]) == 2
+        assert "is a source package" in " ".join(capsys.readouterr().err.split())

@@ -42,6 +42,8 @@ def audit(
         platform_tag(platform)
         policy = _policy(config, require, max_size, allow_jit=allow_jit)
         found, failures = scan_all(session, wishes_for(subjects, platform, python_version(python), deep=True))
+        failures += [(s.name, UsageError("audit-source", name=s.file)) for s in found if s.build]
+        found = [subject for subject in found if not subject.build]
         audits = [api.audit(subject, policy) for subject in found]
         told = [(name, session.messages.error(error)) for name, error in failures]
         answer(

@@ -18,6 +18,7 @@ from archfit import __version__
 from archfit.coverage import base_targets_of
 from archfit.report import html_words as words
 from archfit.report.areas import mark_of
+from archfit.report.build_screen import build_lines
 from archfit.report.heatmap import LOOKS
 from archfit.report.messages import Language, Messages
 from archfit.report.screen import size
@@ -97,6 +98,7 @@ def _templates() -> Templates:
         "told_as_ways": LEFT,
         "way_marks": MARKS,
         "way_title": way_title,
+        "build_lines": build_lines,
         "change_sentence": change_sentence,
         "search_remarks": search_remarks,
     }

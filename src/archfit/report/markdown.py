@@ -20,6 +20,7 @@ from archfit.model import (
     Subject,
     Verification,
 )
+from archfit.report.build_screen import build_markdown
 from archfit.report.heatmap import LOOKS, HeatMap, map_environment, map_subject
 from archfit.report.history_screen import local_time
 from archfit.report.messages import Messages
@@ -57,8 +58,11 @@ def render_scan(messages: Messages, subjects: Sequence[Subject], devices: Sequen
     """Of each thing what serves which GPU, as a whole and library by library."""
     lines: list[str] = []
     for subject in subjects:
-        judged = {d: judge_subject(subject, d, load_catalog().loading_of).verdict for d in devices}
         lines += ["", f"# {subject.file or subject.name}", "", messages.ui(f"scan-kind-{subject.kind}"), ""]
+        if subject.build:
+            lines += build_markdown(messages, subject.build, devices)
+            continue
+        judged = {d: judge_subject(subject, d, load_catalog().loading_of).verdict for d in devices}
         lines += ["| | | |", "|---|---|---|"]
         for verdict in dict.fromkeys(judged.values()):
             served = " ".join(d.sm for d, v in judged.items() if v is verdict)

@@ -272,10 +272,10 @@ def test_a_stranger_sees_the_fix_without_scrolling(open_page: Open, language: La
     assert command.inner_text() == "archfit upgrade /env --gpu 'GeForce RTX 5090' --driver 580.65.06"
     assert command.bounding_box()["y"] < 800
     page = open_page("seed-550", language, viewport={"width": 1280, "height": 900})
-    steps = seen(page, "ol.steps > li pre")
-    assert "nvidia-driver-580-open" in steps.nth(0).inner_text()
-    assert steps.nth(1).inner_text().startswith("archfit upgrade /env")
-    assert steps.nth(1).bounding_box()["y"] < 900
+    steps = [seen(page, "ol.steps > li").nth(n).locator("pre").first for n in range(2)]
+    assert "nvidia-driver-580-open" in steps[0].inner_text()
+    assert steps[1].inner_text().startswith("archfit upgrade /env")
+    assert steps[1].bounding_box()["y"] < 900
 
 
 # --- the matrix ------------------------------------------------------------------------------------------------------

@@ -81,10 +81,10 @@ def said_of(messages: Messages, outcome: Outcome) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ToDo:
-    """What to do, and the command that does it."""
+    """What to do, and the commands that do it; each can be copied alone, since some are for one system and not for others."""
 
     said: str
-    command: str
+    commands: tuple[str, ...]
 
 
 def steps_of(messages: Messages, diagnosis: Diagnosis, plan: Plan | None) -> list[ToDo]:
@@ -96,10 +96,10 @@ def steps_of(messages: Messages, diagnosis: Diagnosis, plan: Plan | None) -> lis
     after = next((o for o in plan.options if o.kind in ("upgrade", "nightly")), None) if plan else None
     if driver is None:
         said = messages.text(plan.options[0].summary) if plan else ""
-        return [ToDo(said, diagnosis.primary.fix)] if diagnosis.primary.fix else []
-    steps = [ToDo(messages.text(driver.summary), "\n".join(driver.pip))]
+        return [ToDo(said, (diagnosis.primary.fix,))] if diagnosis.primary.fix else []
+    steps = [ToDo(messages.text(driver.summary), driver.pip)]
     if after and any(f.severity is Severity.ERROR for f in others_of(diagnosis)):
-        steps.append(ToDo(messages.text(after.summary), _with_driver(env, driver.requires.driver).cure))
+        steps.append(ToDo(messages.text(after.summary), (_with_driver(env, driver.requires.driver).cure,)))
     return steps
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from archfit.cli import run
 from archfit.errors import ApplyError
 from archfit.model import LockedPackage
 from archfit.transaction import (
@@ -43,6 +44,8 @@ from laboratory import (
     sha256,
     snapshot,
 )
+from worlds import TORCH_2_4_1, VISION_0_19_1, site_packages
+from worlds import install as worlds_install
 
 LIBRARY = Path(f"lib/python{sys.version_info.major}.{sys.version_info.minor}")
 
@@ -456,3 +459,24 @@ def test_a_package_without_a_hash_is_refused() -> None:
 def test_the_journal_of_an_environment_in_a_folder_that_may_not_be_read(plain: Path) -> None:
     assert read_history(plain).states == ()
     assert Journal(plain).strangers() == ()
+
+
+def test_the_commands_on_a_torch_that_conda_installed(prefix: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Diagnosed and planned for; an upgrade is refused with the conda command, and nothing is there that was not before."""
+    for package in (TORCH_2_4_1, VISION_0_19_1):
+        worlds_install(site_packages(prefix), package)
+    infos = [p.relative_to(prefix) for p in site_packages(prefix).glob("torch*.dist-info/METADATA")]
+    (prefix / "conda-meta").mkdir()
+    record = {"name": "pytorch", "version": "2.4.1", "files": [str(info) for info in infos]}
+    (prefix / "conda-meta/pytorch-2.4.1-0.json").write_text(json.dumps(record), "utf-8")
+    machine = ["--gpu", "RTX 5090", "--driver", "580.65.06", "--lang", "en"]
+    assert run(["doctor", str(prefix), *machine]) == 4
+    assert run(["plan", str(prefix), "--offline", *machine]) == 0
+    before = snapshot(prefix)
+    capsys.readouterr()
+    assert run(["upgrade", str(prefix), *machine, "--yes"]) == 5
+    told = capsys.readouterr().err
+    assert "conda installed torch" in told
+    assert f"conda install --prefix {prefix} --channel conda-forge 'pytorch-gpu>=2." in told
+    assert snapshot(prefix) == before
+    assert around(prefix) == {""}

@@ -5,9 +5,9 @@ usage: python benchmarks/transaction.py ENVIRONMENT --change NAME==VERSION [--ch
 
 ENVIRONMENT is never changed, a copy made of hard links is. *Clone* and *rollback* are the calls; `archfit rollback`
 is the whole command with the start of Python. *Extra disk* is what the file system has less after an upgrade, beside
-the size of the packages that changed. *By hand* is ``pip uninstall`` and ``pip install`` of the same versions, each
-with its own cache: with --cold the first turn of each loads everything. By hand nothing is verified; archfit runs
-once with bytes alone and once with all imports.
+the size of the packages that changed. *By hand* is ``pip uninstall`` and ``pip install`` of the same
+versions: in the first turn they are downloaded, later they lie in a folder, so that pip needs no network at all. With
+--cold uv begins with an empty cache. By hand nothing is verified; archfit runs with bytes alone and with all imports.
 """
 
 from __future__ import annotations
@@ -157,14 +157,18 @@ def by_archfit(env: Path, plan: Path, level: str, cache: dict[str, str]) -> floa
     return timed(lambda: run(*command, **cache))
 
 
-def by_hand(env: Path, changes: list[str], cache: dict[str, str]) -> float:
-    """The same change with pip, both commands."""
-    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "--python", env / "bin/python")
+def by_hand(env: Path, changes: list[str], wheels: Path) -> float:
+    """The same change with pip, both commands; from a folder of wheels once it is filled, without any network."""
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
+    there = (*pip, "--python", env / "bin/python")
     names = [change.partition("==")[0] for change in changes]
+    warm = wheels.is_dir()
 
     def both() -> None:
-        run(*pip, "uninstall", "--yes", *names, **cache)
-        run(*pip, "install", "--no-deps", *changes, **cache)
+        run(*there, "uninstall", "--yes", *names)
+        if not warm:
+            run(*pip, "download", "--no-deps", "--no-cache-dir", "--dest", wheels, *changes)
+        run(*there, "install", "--no-deps", "--no-index", "--find-links", wheels, *changes)
 
     return timed(both)
 
@@ -185,14 +189,13 @@ def measure_disk(env: Path, plan: Path, changes: list[str], cache: dict[str, str
 def compare(options: argparse.Namespace, folder: Path) -> None:
     """The same change both ways, in turns."""
     uv_cache = {"UV_CACHE_DIR": str(folder / "uv")} if options.cold else {}
-    pip_cache = {"PIP_CACHE_DIR": str(folder / "pip")}
     env, plan = linked_copy(options.environment, folder / "env"), folder / "plan.json"
     names = plan_for(env, options.change, plan)
     times: dict[str, list[float]] = {"by hand": [], "archfit, bytes": [], "archfit, imports": []}
     cold: dict[str, float] = {}
     for turn in range(options.turns + 1):
         hand = linked_copy(options.environment, folder / "hand")
-        took = by_hand(hand, options.change, pip_cache)
+        took = by_hand(hand, options.change, folder / "wheels")
         remove_tree(hand)
         levels = [("static", "archfit, bytes")] + ([("import", "archfit, imports")] if turn else [])
         if turn == 0:

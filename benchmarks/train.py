@@ -191,6 +191,7 @@ def main() -> int:
                 print(profile(trainer, itertools.cycle(few)))
             if given.json:
                 given.json.write_text(json.dumps(result, indent=1, default=str))
+        trainer.close()
     return 0
 
 

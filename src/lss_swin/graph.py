@@ -41,6 +41,11 @@ class StepGraph:
         self.graph.replay()  # type: ignore[union-attr]
         return self.loss.clone()
 
+    def close(self) -> None:
+        """Give the record up. NCCL does not let a group of processes end while a recorded step still holds its channels."""
+        torch.cuda.synchronize()
+        self.graph = None
+
     def _beside(self, batch: Batch) -> Tensor:
         """On the stream that capture will use, as CUDA graphs demand of what runs before them."""
         self.side.wait_stream(torch.cuda.current_stream())

@@ -45,7 +45,10 @@ def train(config: Config, work_dir: Path, device: torch.device, group: Group, re
     if group.first:
         _introduce(trainer, frames, chosen, resume)
     progress = Progress(trainer, config["log_every"], _board(config, work_dir) if group.first else None)
-    results = _run(trainer, frames, work_dir, progress)
+    try:
+        results = _run(trainer, frames, work_dir, progress)
+    finally:
+        trainer.close()
     return {
         "schema": "lss_swin.summary/1",
         **runtime.describe(device),

@@ -143,6 +143,11 @@ class Trainer:
         self.optimizer.step()
         return loss.detach()
 
+    def close(self) -> None:
+        """Let go of what would keep the group of processes from ending."""
+        if self.graph:
+            self.graph.close()
+
     def save(self, folder: Path) -> Path:
         """Write a checkpoint, whole or not at all, and remove the oldest beyond those to keep."""
         stored = {

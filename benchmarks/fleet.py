@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 3000, 10_000])
     parser.add_argument("--turns", type=int, default=5)
     wanted = parser.parse_args()
-    print("| reports | bytes | merge and plan | least to most | per report | memory | with page | page |")
+    print("| reports | bytes | time (least to most) | processor | per report | memory | processor with page | page |")
     print("|---|---|---|---|---|---|---|---|")
     for size in wanted.sizes:
         with tempfile.TemporaryDirectory(prefix="archfit-bench-") as place:
@@ -57,31 +57,34 @@ def measure(place: Path, size: int, turns: int) -> None:
     reports.mkdir()
     total = make_reports(reports, size)
     plain = [run(["fleet", "merge", str(reports), "--json"]) for _ in range(turns)]
-    page = place / "fleet.md"
+    page = place / "fleet.html"
+    plain = [run(["fleet", "merge", str(reports), "--json"]) for _ in range(turns)]
     with_page = [run(["fleet", "merge", str(reports), "--json", "-o", str(page)]) for _ in range(turns)]
-    seconds = sorted(took for took, _ in plain)
-    middle = statistics.median(seconds)
-    memory = max(used for _, used in [*plain, *with_page])
+    seconds = sorted(took for took, _, _ in plain)
+    processor = statistics.median(used for _, used, _ in plain)
+    memory = max(used for *_, used in [*plain, *with_page])
     print(
-        f"| {size:,} | {total / 1e6:.0f} MB | {middle:.2f} s | {seconds[0]:.2f} to {seconds[-1]:.2f} s "
-        f"| {middle / size * 1e6:.0f} µs | {memory / 1e6:.0f} MB "
-        f"| {statistics.median(took for took, _ in with_page):.2f} s | {page.stat().st_size / 1e6:.1f} MB |",
+        f"| {size:,} | {total / 1e6:.0f} MB | {statistics.median(seconds):.2f} s ({seconds[0]:.2f} to {seconds[-1]:.2f}) "
+        f"| {processor:.2f} s | {processor / size * 1e6:.0f} µs | {memory / 1e6:.0f} MB "
+        f"| {statistics.median(used for _, used, _ in with_page):.2f} s | {page.stat().st_size / 1e6:.1f} MB |",
         flush=True,
     )
 
 
-def run(words: list[str]) -> tuple[float, int]:
-    """Seconds and the most memory in bytes of one process."""
+def run(words: list[str]) -> tuple[float, float, int]:
+    """Seconds on the clock, seconds of processor, and the most memory in bytes of one process."""
     code = (
         "import resource, sys; from archfit.__main__ import main; sys.argv[0] = 'archfit'; code = main(); "
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr); sys.exit(code)"
+        "used = resource.getrusage(resource.RUSAGE_SELF); "
+        "print(used.ru_utime + used.ru_stime, used.ru_maxrss, file=sys.stderr); sys.exit(code)"
     )
     began = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, check=False)
     took = time.perf_counter() - began
     if done.returncode not in (0, 3, 4):
         sys.exit(done.stderr.decode())
-    return took, int(done.stderr.split()[-1]) * 1024
+    processor, memory = done.stderr.split()[-2:]
+    return took, float(processor), int(memory) * 1024
 
 
 def make_reports(folder: Path, size: int) -> int:

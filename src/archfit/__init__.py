@@ -21,4 +21,6 @@ def __getattr__(name: str) -> object:
     """``archfit.explain`` is loaded when first asked for, so that importing archfit costs nothing."""
     if name == "explain":
         return importlib.import_module("archfit.logs").explain
+    if name == "fleet":
+        return importlib.import_module("archfit.fleet")
     raise AttributeError(name)

@@ -14,8 +14,6 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import re2
-
 Role = Literal["error", "warning", "fallout", "decoy"]
 _WHITE = b" \t\r\n\x0b\x0c"
 _MEMORY = 64 << 20  # bytes RE2 may use for the states of one set; it stays far below
@@ -90,6 +88,8 @@ class Signatures:
 
     @cached_property
     def _set(self) -> Any:
+        import re2  # a compiled package: only who reads logs needs it
+
         options = re2.Options()
         options.max_mem = _MEMORY
         options.log_errors = False
@@ -150,6 +150,8 @@ def anchor_of(pattern: str) -> str:
 
 def compile_patterns(texts: Sequence[str]) -> Any:
     """One RE2 program for all alternatives; raises re2.error for what is no pattern."""
+    import re2
+
     options = re2.Options()
     options.log_errors = False
     return re2.compile(unspaced("|".join(f"(?:{text})" for text in texts)).encode(), options)

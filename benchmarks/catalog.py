@@ -3,8 +3,8 @@
 
 usage: python benchmarks/catalog.py [--runs 20]
 
-Every run is a new process that has imported archfit's catalog, and platformdirs as every command does, but read nothing; times are CPU seconds of that process, the
-least of all runs.
+Every run is a new process that has imported archfit's catalog, and platformdirs as every command does, but read nothing.
+Times are CPU seconds of that process, the least of all runs.
 """
 
 from __future__ import annotations

@@ -255,8 +255,9 @@ class TestCommands:
     def test_sources_that_must_change_are_fetched_changed_and_compiled(self) -> None:
         found = way(goal("5090", "2.14.1", "13.0", python_tag="cp313"), extension("mmcv", "2.2.0"))
         fetch, standard, python, build = found.uv[2:]
-        assert (
-            fetch == "curl -fLO https://pypi.org/packages/source/m/mmcv/mmcv-2.2.0.tar.gz && tar xzf mmcv-2.2.0.tar.gz"
+        assert fetch == (
+            "uvx --python '<3.13' --with wheel --with ninja --with packaging --with 'setuptools<82' pip download --no-deps "
+            "--no-build-isolation --no-binary mmcv mmcv==2.2.0 && tar xzf mmcv-2.2.0.tar.gz"
         )
         assert standard == "(cd mmcv-2.2.0 && sed -i 's/-std=c++17/-std=c++20/g' setup.py)"
         assert python.startswith("(cd mmcv-2.2.0 && sed -i ")

@@ -14,7 +14,6 @@ from archfit.catalog.extensions import Extension
 from archfit.catalog.recipes import Recipe, find_recipe
 from archfit.planner.ways.goal import Goal
 
-_SOURCE = "https://pypi.org/packages/source"  # which sends to where the file lies
 _JOBS = 4
 _PIP_ANEW, _UV_ANEW = "--force-reinstall --no-cache-dir", "--reinstall --no-cache"
 
@@ -32,36 +31,61 @@ def rebuild_commands(
     row: Extension,
     version: str,
     devices: Sequence[ComputeCapability],
+    edits: Sequence[str],
     patch: Sequence[str],
 ) -> Commands:
     """Check the compiler, bring what the build needs, change the sources where they must be, compile and install.
 
+    `edits` change flags; `patch` is for sources that the target's own Python cannot even ask for their name.
     Caches are passed by: both installers keep what they compiled under the same name and version for another torch.
     """
     recipe = find_recipe(row.package)
     check = [_compiler_check(goal.cuda)] if goal.cuda else []
-    sources, thing = _sources(row, version, patch)
-    flags = ("--no-deps " if row.isolated else "--no-build-isolation --no-deps ") + thing
     needs = () if row.isolated else tuple(dict.fromkeys((*_bounded(recipe), *recipe.constraints)))
+    sources, thing = _sources(goal, row, version, edits, patch, needs)
+    flags = ("--no-deps " if row.isolated else "--no-build-isolation --no-deps ") + thing
     tools = " ".join(shlex.quote(tool) for tool in needs)
     first = variables(goal, row, version, devices)
     return Commands(
         pip=(*check, *([f"{goal.pip} {tools}"] if tools else []), *sources, f"{first}{goal.pip} {_PIP_ANEW} {flags}"),
-        uv=(*check, *([f"{goal.uv} {tools}"] if tools else []), *sources, f"{first}{goal.uv} {_UV_ANEW} {flags}"),
+        uv=(
+            *check,
+            *([f"{goal.uv} {tools}"] if tools else []),
+            *_with_pip(goal, sources),
+            *sources,
+            f"{first}{goal.uv} {_UV_ANEW} {flags}",
+        ),
     )
 
 
-def _sources(row: Extension, version: str, patch: Sequence[str]) -> tuple[list[str], str]:
-    """The commands that bring sources which must be changed, and what the installer is given."""
+def _sources(
+    goal: Goal, row: Extension, version: str, edits: Sequence[str], patch: Sequence[str], tools: Sequence[str]
+) -> tuple[list[str], str]:
+    """The commands that bring sources which must be changed, and what the installer is given.
+
+    pip runs the build's own code before it hands sources out: in the target, which has torch; or in an older Python.
+    """
     name = row.package
-    if patch and row.sdist:
+    if (edits or patch) and row.sdist:
         file = row.sdist.format(version=version)
         folder = file.removesuffix(".tar.gz")
-        fetch = f"curl -fLO {_SOURCE}/{name[0]}/{name}/{file} && tar xzf {file}"
-        return [fetch, *(f"(cd {folder} && {command})" for command in patch)], f"./{folder}"
+        beside = "".join(f"--with {shlex.quote(tool)} " for tool in tools)
+        pip = f"uvx --python '<3.13' {beside}pip" if patch else _pip_of(goal)
+        alone = "" if row.isolated else "--no-build-isolation "
+        fetch = f"{pip} download --no-deps {alone}--no-binary {name} {name}=={version} && tar xzf {file}"
+        return [fetch, *(f"(cd {folder} && {command})" for command in (*edits, *patch))], f"./{folder}"
     if row.how == "git":
         return [], f"'{name} @ {row.address}'"
     return [], f"--no-binary {name} {name}=={version}"
+
+
+def _pip_of(goal: Goal) -> str:
+    return goal.pip.removesuffix(" install")
+
+
+def _with_pip(goal: Goal, sources: Sequence[str]) -> list[str]:
+    """What brings pip into an environment of uv: pip hands sources out, uv does not."""
+    return [f"{goal.uv} pip"] if any(command.startswith(_pip_of(goal)) for command in sources) else []
 
 
 def _bounded(recipe: Recipe) -> list[str]:

@@ -243,14 +243,14 @@ def _rebuild(
         return Way("refused", package.name, package.version, package.name, None, None, why)
     elif missing:
         notes = (Text("way-fixed-append", values), *notes)
-    needed = standard_for(goal.torch)
+    needed, edits = standard_for(goal.torch), list[str]()
     if row.cxx and row.cxx < needed:
         edit = f"sed -i 's/-std=c++{row.cxx}/-std=c++{needed}/g' {row.build_file}"
-        patch = (edit, *patch)
+        edits = [edit]
         notes = (*notes, _standard_note(goal, row, needed))
     reason = "way-rebuild-abi" if _moved(goal, package) else "way-rebuild-code"
     why = (Text(reason, {"package": str(package), "torch": goal.torch}), *notes, *_build_notes(goal, row, extensions))
-    commands = rebuild_commands(goal, row, version, served, patch)
+    commands = rebuild_commands(goal, row, version, served, edits, patch)
     return _act("rebuild", package, version, None, why, commands, goal, row)
 
 

@@ -66,7 +66,7 @@ def why_unusable(device: torch.device) -> str | None:
 
 
 def diagnosis() -> str:
-    """What `archfit doctor` says about this environment, or how to ask it."""
+    """What `archfit doctor` says about this environment, below the command, or how to ask it."""
     doctor = _doctor()
     advice = "to learn why, and to repair it: archfit doctor (in its repository: uv tool install . or ./run doctor)"
     if doctor is None:
@@ -76,7 +76,8 @@ def diagnosis() -> str:
         run = subprocess.run(command, capture_output=True, text=True, timeout=_DOCTOR_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as exc:
         return f"{advice}\n(it could not be run from here: {exc})"
-    return run.stdout.strip() or run.stderr.strip() or advice
+    said = run.stdout.strip() or run.stderr.strip()
+    return f"$ archfit doctor {sys.executable}\n{said}" if said else advice
 
 
 def _doctor() -> list[str] | None:

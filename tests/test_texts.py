@@ -320,3 +320,28 @@ def test_braces_in_a_value_stay() -> None:
 def test_errors_speak(error: ArchfitError, sentence: str, hint: str | None) -> None:
     messages = Messages("en")
     assert (messages.error(error), messages.hint(error)) == (sentence, hint)
+
+
+# --- what the sentences tell people to type --------------------------------------------------------------------------
+
+# Options of other programs that sentences quote, and of archfit as a whole.
+FOREIGN = frozenset({"--help", "--tail", "--nproc-per-node", "--clone", "--name", "--python"})
+
+
+@pytest.mark.parametrize("sentences", [EN, ZH], ids=["en", "zh"])
+def test_options_in_sentences_are_those_there_are(sentences: dict[str, str]) -> None:
+    from archfit.cli import COMMANDS, app
+    from archfit.cli.manuals import command_paths, manual_of
+
+    messages = Messages("en")
+    entries = (
+        e for path in command_paths(app, COMMANDS) for _, rows in manual_of(app, path, messages).parts for e in rows
+    )
+    known = {word.rstrip(",") for entry in entries for word in entry.spelling.split() if word.startswith("--")}
+    said = {
+        (key, option)
+        for key, sentence in sentences.items()
+        if "archfit" in sentence or key.startswith(("hint.", "error."))
+        for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", sentence)
+    }
+    assert {(key, option) for key, option in said if option not in known | FOREIGN} == set()

@@ -39,10 +39,7 @@ def upgrade(
     strategy: Choice = Strategy.NEAREST,
     level: Level = None,
     allow_broken: Annotated[tuple[str, ...], Parameter(help="option.allow-broken")] = (),
-    rebuild: Annotated[
-        bool,
-        Parameter(help="option.rebuild"),
-    ] = True,
+    no_rebuild: Annotated[bool, Parameter(help="option.no-rebuild")] = False,
     dry_run: Annotated[bool, Parameter(help="option.dry-run")] = False,
     yes: Yes = False,
     force: Force = False,
@@ -62,7 +59,7 @@ def upgrade(
                 if plan
                 else api.make_plan(diagnosis, api.PlanWish(strategy.value), ask=True)
             )
-            prepared = api.prepare_upgrade(diagnosis, chosen, bundle, on_bytes, rebuild=rebuild)
+            prepared = api.prepare_upgrade(diagnosis, chosen, bundle, on_bytes, rebuild=not no_rebuild)
         if prepared is None:
             empty = json_v1.nothing_document(diagnosis.environment)
             more = {".html": lambda: page(session, "plan", diagnosis=diagnosis, plan=chosen)}

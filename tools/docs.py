@@ -35,6 +35,7 @@ HOW_TO = ("old-gpus", "conda", "docker", "offline", "clusters", "wheel-authors")
 EXPLANATION = ("how-a-gpu-finds-its-code", "why-cuda-12-4")
 REFERENCE = ("commands", "findings", "causes", "exit-codes", "schemas")
 NOT_GUIDES = frozenset({"terms", "design"})  # for those who work on archfit
+_TWIN = re.compile(r"^\[(?:中文|English)\]\([^)]*\)\n\n", re.MULTILINE)  # the site has a switch of its own
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s#]*)(#[^)\s]*)?\)")
 
 Words = Mapping[str, str]
@@ -74,7 +75,7 @@ def stage(pages: Path, language: Language, words: Words) -> None:
     guides = {path.name.partition(".")[0]: path for path in guide_files(language)}
     (pages / "guides").mkdir()
     for name, path in guides.items():
-        text = linked_inside(path.read_text("utf-8"), guides.keys())
+        text = linked_inside(_TWIN.sub("", path.read_text("utf-8")), guides.keys())
         (pages / "guides" / f"{name}.md").write_text(text, "utf-8")
     for picture in (ROOT / "docs").glob("*.png"):
         shutil.copy(picture, pages / "guides")

@@ -60,6 +60,12 @@ def test_every_link_leads_to_a_page(pages: Path) -> None:
     assert lost == []
 
 
+def test_no_guide_keeps_the_line_that_leads_to_its_twin_in_the_repository(pages: Path) -> None:
+    texts = [path.read_text("utf-8") for path in (pages / "guides").glob("*.md")]
+    assert texts
+    assert [text for text in texts if re.search(r"^\[(?:English|中文)\]", text, re.MULTILINE)] == []
+
+
 def test_every_page_is_in_the_navigation(docs: ModuleType, pages: Path) -> None:
     import tomllib
 

@@ -14,7 +14,7 @@ from archfit.report.messages import Messages
 from archfit.verify.judge import SKIPS
 
 TARGET = Path(str(resources.files("archfit.target")))
-PAGE = Path(__file__).parents[2] / "docs" / "verify.md"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def functions(module: str) -> dict[str, ast.FunctionDef]:
@@ -72,10 +72,11 @@ def test_every_reason_that_a_probe_gives_is_known() -> None:
     assert given <= SKIPS
 
 
-def test_the_page_lists_every_probe_and_where_it_has_run() -> None:
-    page = PAGE.read_text("utf-8")
+@pytest.mark.parametrize(("name", "never"), [("verify.md", "never run"), ("verify.zh.md", "从未运行")])
+def test_the_page_lists_every_probe_and_where_it_has_run(name: str, never: str) -> None:
+    page = (DOCS / name).read_text("utf-8")
     missing = [row.name for row in load_probes() if f"`{row.name}`" not in page]
-    words = {"cuda": "GPU", "cpu": "CPU", "never": "never run"}
+    words = {"cuda": "GPU", "cpu": "CPU", "never": never}
     wrong = [
         row.name
         for row in load_probes()

@@ -67,6 +67,23 @@ def stream_child(python: Path, script: str, arguments: Sequence[str] = (), *, id
         yield _decode(child.returncode, b"", said, python)
 
 
+def stream_warm(
+    python: Path, scripts: Sequence[Sequence[str]], *, side_by_side: int, idle_s: float
+) -> Iterator[tuple[int, Answer]]:
+    """Numbers of scripts and the answers that `run_child` would give for them, as they come.
+
+    The first script runs in a child, the others in forks of it, so that what the first imported need not be imported again.
+    No answer comes for what that child took down with it, nor after `idle_s` of silence; what ended badly as a fork may still
+    go well in a process of its own. Needs a system that forks.
+    """
+    order = {"side_by_side": side_by_side, "scripts": [list(words) for words in scripts]}
+    for answer in stream_child(python, "warm_children.py", [json.dumps(order)], idle_s=idle_s):
+        if isinstance(answer, Known):
+            told = answer.value
+            said = _last_line(str(told["said"]))
+            yield told["number"], _decode(told["code"], str(told["printed"]).encode(), said, python)
+
+
 def run_command(command: Sequence[str], *, timeout_s: float, environment: Mapping[str, str]) -> tuple[int | None, str]:
     """Run a command of the target's own with these variables added; its exit code and the last line it said.
 
@@ -152,8 +169,11 @@ def _tail(talk: IO[bytes]) -> str:
     """The last line of what was said on stderr."""
     end = talk.seek(0, os.SEEK_END)
     talk.seek(max(0, end - 4 * _TAIL_CHARACTERS))
-    lines = talk.read().decode("utf-8", "replace").strip().splitlines()
-    return (lines or [""])[-1][-_TAIL_CHARACTERS:]
+    return _last_line(talk.read().decode("utf-8", "replace"))
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[-1][-_TAIL_CHARACTERS:]
 
 
 def _decode(code: int, output: bytes, talk: str, python: Path) -> Answer:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from archfit.model import Diagnosis, Distribution, Environment, Evidence, Library, Proof, Verification
 from archfit.verify import verify
-from archfit.verify.levels import import_names
+from archfit.verify.imports import import_names
 
 MakeDiagnosis = Callable[..., Diagnosis]
 MakeEnvironment = Callable[..., Environment]
@@ -89,7 +90,7 @@ def test_a_package_that_ends_the_process(tried: Callable[..., Evidence], source:
 
 
 def test_a_package_that_hangs(tried: Callable[..., Evidence], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("archfit.verify.levels._IMPORT_SECONDS", 0.5)
+    monkeypatch.setattr("archfit.verify.imports._IMPORT_SECONDS", 0.5)
     evidence = tried("import time; time.sleep(60)")
     assert (evidence.status, cause(evidence)) == (Proof.FAILED, "no answer within 0.5 s")
 
@@ -217,3 +218,96 @@ def test_before_is_tried_only_where_something_fails(
 )
 def test_modules_whose_import_loads_native_code(distribution: Distribution, names: tuple[str, ...]) -> None:
     assert import_names(distribution) == names
+
+
+# --- what builds on torch --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def family(environment: MakeEnvironment) -> MakeEnvironment:
+    """An environment whose packages other than torch require torch."""
+
+    def make(**sources: str) -> Environment:
+        env = environment(**sources)
+        rows = (replace(d, requires=() if d.name == "torch" else ("torch>=2",)) for d in env.distributions)
+        return replace(env, distributions=tuple(rows))
+
+    return make
+
+
+def test_torch_is_imported_once_for_all_that_build_on_it(
+    family: MakeEnvironment, diagnosis: MakeDiagnosis, tmp_path: Path
+) -> None:
+    witness = tmp_path / "witness"
+    torch = f"import os, time; time.sleep(0.05); print(os.getpid(), file=open({str(witness)!r}, 'a'))"
+    needs = "import torch, sys; assert 'a' not in sys.modules or 'b' not in sys.modules"
+    found = verify(diagnosis(env=family(a=needs, torch=torch, b=needs)), "import")
+    assert [(e.probe, e.status) for e in found.evidence] == [
+        ("import:a", Proof.PASSED),
+        ("import:torch", Proof.PASSED),
+        ("import:b", Proof.PASSED),
+    ]
+    assert found.evidence[1].seconds >= 0.05
+    assert len(witness.read_text("utf-8").splitlines()) == 1
+
+
+@pytest.mark.parametrize("source", {**RAISES, **ENDS})
+def test_what_builds_on_torch_ends_as_it_would_alone(
+    family: MakeEnvironment, diagnosis: MakeDiagnosis, source: str
+) -> None:
+    good, demo, torch = verify(diagnosis(env=family(good="import torch", demo=source, torch="")), "import").evidence
+    assert (good.status, torch.status, demo.status) == (Proof.PASSED, Proof.PASSED, Proof.FAILED)
+    assert cause(demo) == {**RAISES, **ENDS}[source]
+
+
+@pytest.mark.parametrize("source", {**RAISES, **ENDS})
+def test_a_torch_that_fails_takes_only_those_along_that_import_it(
+    family: MakeEnvironment, diagnosis: MakeDiagnosis, source: str
+) -> None:
+    env = family(torch=source, needs="import torch", claims="")
+    torch, needs, claims = verify(diagnosis(env=env), "import").evidence
+    assert (torch.status, needs.status, claims.status) == (Proof.FAILED, Proof.FAILED, Proof.PASSED)
+    assert cause(torch) == {**RAISES, **ENDS}[source].replace("demo: ", "torch: ", 1)
+
+
+@pytest.mark.parametrize("talk", TALK)
+def test_what_a_relative_of_torch_prints_changes_nothing(
+    family: MakeEnvironment, diagnosis: MakeDiagnosis, talk: str
+) -> None:
+    found = verify(diagnosis(env=family(torch=TALK[talk], demo=TALK[talk], other="")), "import")
+    assert [(e.status, e.reason) for e in found.evidence] == [(Proof.PASSED, None)] * 3
+
+
+def test_a_fork_that_hangs_is_ended(
+    family: MakeEnvironment, diagnosis: MakeDiagnosis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("archfit.verify.imports._IMPORT_SECONDS", 1.0)
+    _, good, hangs = verify(
+        diagnosis(env=family(torch="", good="", hangs="import time; time.sleep(60)")), "import"
+    ).evidence
+    assert (good.status, hangs.status, cause(hangs)) == (Proof.PASSED, Proof.FAILED, "no answer within 1 s")
+
+
+def test_what_fails_only_as_a_fork_is_tried_alone(family: MakeEnvironment, diagnosis: MakeDiagnosis) -> None:
+    picky = "import sys; assert 'torch' not in sys.modules"
+    assert [e.status for e in verify(diagnosis(env=family(torch="", picky=picky)), "import").evidence] == [
+        Proof.PASSED,
+        Proof.PASSED,
+    ]
+
+
+def test_every_relative_is_told_while_it_is_tried(family: MakeEnvironment, diagnosis: MakeDiagnosis) -> None:
+    told: list[tuple[str, int, int]] = []
+    env = family(a="", b="import os; os._exit(1)", torch="")
+    verify(diagnosis(env=env), "import", on_probe=lambda *row: told.append(row))
+    assert (sorted(name for name, _, _ in told), [row[1:] for row in told]) == (
+        ["a", "b", "torch"],
+        [(0, 3), (1, 3), (2, 3)],
+    )
+
+
+def test_one_relative_alone_needs_no_fork(family: MakeEnvironment, diagnosis: MakeDiagnosis) -> None:
+    found = verify(diagnosis(env=family(a="", torch="")), "import", only=("import:a",))
+    assert [(e.probe, e.status) for e in found.evidence if not e.probe.startswith("static")] == [
+        ("import:a", Proof.PASSED)
+    ]

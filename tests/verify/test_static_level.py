@@ -122,7 +122,7 @@ def test_without_a_before_every_error_counts(diagnosis: MakeDiagnosis, error: Ma
 def test_the_static_level_starts_no_child(
     diagnosis: MakeDiagnosis, environment: Callable[..., object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("archfit.verify.levels.run_child", None)
+    monkeypatch.setattr("archfit.verify.imports.run_child", None)
     found = verify(diagnosis(Outcome("torch", State.PASSED), env=environment(demo="1/0")), "static")
     assert found.passed
 

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
-from functools import partial
-from pathlib import Path
 
-from archfit.child import run_child
 from archfit.errors import UsageError
 from archfit.model import (
     Diagnosis,
-    Distribution,
     Environment,
     Evidence,
     Finding,
-    Known,
     Outcome,
     Proof,
     Severity,
     State,
     Text,
-    Unknown,
     Verification,
 )
+from archfit.verify.imports import Terms, import_probes, import_work, in_order
 from archfit.verify.kernels import (
     Asked,
     Place,
-    Work,
     chosen,
     judged,
     prove_kernels,
@@ -36,12 +30,10 @@ from archfit.verify.kernels import (
     run_fresh,
     seen_devices,
 )
-from archfit.verify.lanes import OnName, OnProbe, counted, lanes, side_by_side
+from archfit.verify.lanes import OnProbe, counted, lanes, side_by_side
 from archfit.verify.train import prove_training
 
 LEVELS = ("static", "import", "kernels", "train")
-_IMPORT_SECONDS = 300.0
-_NOT_THE_PACKAGE = frozenset({"test", "tests", "docs", "examples", "benchmarks", "scripts", "tools"})
 
 # What an upgrade exists to solve; everything else that was wrong before may still be wrong after it.
 _MUST_BE_SOLVED = frozenset(
@@ -82,24 +74,28 @@ def verify(
     """
     _check_names(diagnosis.environment, level, only)
     evidence = list(_static(diagnosis, before))
-    asked = _Asked(diagnosis.environment, before.environment if before else None, to_rebuild, rebuilt, allowed, only)
+    env = diagnosis.environment
+    terms = Terms(env, before.environment if before else None, to_rebuild, rebuilt, allowed, only)
     height = LEVELS.index(level)
-    begins = counted(on_probe, len(_names(diagnosis.environment, level, only)))
-    imports = _children(asked, begins) if height >= LEVELS.index("import") else []
+    begins = counted(on_probe, len(_names(env, level, only)))
+    imports = import_work(terms, begins) if height >= LEVELS.index("import") else []
     if height < LEVELS.index("kernels"):
-        evidence += [e for done in side_by_side(lambda work: work(), imports, lanes()) for e in done]
+        tried = [e for done in side_by_side(lambda work: work(), imports, lanes()) for e in done]
+        evidence += in_order(env, tried)
     else:
-        found = prove_kernels(asked.env, device, begins, only, imports)
-        evidence += [*found[: len(imports)], *(_excused(asked, e, device) for e in found[len(imports) :])]
+        found = prove_kernels(env, device, begins, only, imports)
+        count = sum(chosen(probe, only) for probe in import_probes(env))
+        evidence += in_order(env, found[:count])
+        evidence += (_excused(terms, e, device) for e in found[count:])
     if height >= LEVELS.index("train") and chosen("train:run", only):
-        evidence += prove_training(asked.env, device, begins)
+        evidence += prove_training(env, device, begins)
     return Verification(level, tuple(evidence))
 
 
 def _names(env: Environment, level: str, only: Sequence[str] = ()) -> list[str]:
     """The probes of this level, or those among them that were asked for."""
     known = {
-        "import": [f"{kind.name}:{d.name}" for d, kind in _packages(env)],
+        "import": import_probes(env),
         "kernels": [row.id for row, _ in rows_for(env)],
         "train": ["train:run"],
     }
@@ -152,109 +148,23 @@ def _failed(finding: Finding, *, old: bool) -> Evidence:
     return Evidence(f"static:{finding.id}", status, measured=finding.subject, reason=reason, finding=finding)
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    env: Environment
-    before: Environment | None
-    to_rebuild: frozenset[str]
-    rebuilt: frozenset[str]
-    allowed: frozenset[str]
-    only: tuple[str, ...] = ()
-
-
-def _children(asked: _Asked, begins: OnName) -> list[Work]:
-    """Work for one child per package to import, and one per package whose libraries torch must be able to load."""
-    packages = [(d, kind) for d, kind in _packages(asked.env) if chosen(f"{kind.name}:{d.name}", asked.only)]
-
-    def work(distribution: Distribution, kind: _Kind) -> Sequence[Evidence]:
-        begins(distribution.name)
-        return (_probe(asked, distribution, kind),)
-
-    return [partial(work, distribution, kind) for distribution, kind in packages]
-
-
-def _packages(env: Environment) -> list[tuple[Distribution, _Kind]]:
-    imported = [(d, _IMPORT) for d in env.distributions if import_names(d)]
-    return imported + [(d, _LOAD) for d in env.distributions if d.name != "torch" and d.torch_extensions]
-
-
-def import_names(distribution: Distribution) -> tuple[str, ...]:
-    """The modules whose import loads the native code of a distribution; empty if it has none."""
-    if not distribution.libraries or distribution.name.startswith("nvidia-"):
-        return ()  # NVIDIA's wheels hold libraries only; torch loads them
-    own = distribution.name.replace("-", "_")
-    if own in distribution.import_names:
-        return (own,)
-    public = [n for n in distribution.import_names if not n.startswith("_") and n not in _NOT_THE_PACKAGE]
-    return tuple(public or distribution.import_names)
-
-
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """A way to try a distribution: the child script, and what of the distribution it is given."""
-
-    name: str
-    script: str
-    names: Callable[[Distribution], tuple[str, ...]]
-    arguments: Callable[[Environment, Distribution], Sequence[str]]
-
-
-_IMPORT = _Kind("import", "import_names.py", import_names, lambda _, d: import_names(d))
-_LOAD = _Kind(
-    "load",
-    "load_libraries.py",
-    lambda d: tuple(lib.name for lib in d.torch_extensions),
-    lambda env, d: [str(_place(env, lib.path)) for lib in d.torch_extensions],
-)
-
-
-def _probe(asked: _Asked, distribution: Distribution, kind: _Kind) -> Evidence:
-    error, seconds = _try(asked.env, distribution, kind)
-    tried = Evidence(
-        f"{kind.name}:{distribution.name}",
-        Proof.SKIPPED,
-        expected=", ".join(kind.names(distribution)),
-        package=distribution.name,
-    )
-    if error is None:
-        return replace(tried, status=Proof.PASSED, measured=distribution.version, seconds=seconds)
-    if excuse := _excuse(asked, distribution, kind, error):
-        return replace(tried, seconds=seconds, reason=excuse)
-    return replace(tried, status=Proof.FAILED, seconds=seconds, reason=Text("import-failed", {"cause": error}))
-
-
-def _excuse(asked: _Asked, distribution: Distribution, kind: _Kind, error: str) -> Text | None:
-    """Why a failure does not count against the change; None if it does."""
-    told = {"package": str(distribution), "cause": error}
-    if distribution.name in asked.to_rebuild:
-        return Text("to-rebuild", told)
-    if distribution.name in asked.allowed:
-        return Text("allowed-broken", told)
-    if distribution.name in asked.rebuilt:
-        return None
-    was_there = asked.before.distribution(distribution.name) if asked.before else None
-    if asked.before and was_there and _try(asked.before, was_there, kind)[0] is not None:
-        return Text("failed-before", {"id": kind.name, "subject": f"{distribution.name}: {error}"})
-    return None
-
-
 # Words of a GPU that finds no code for itself: what an upgrade is made to solve, so it never excuses itself.
 _NO_CODE = ("no kernel image", "invalid device function", "no binary for gpu")
 
 
-def _excused(asked: _Asked, evidence: Evidence, device: str) -> Evidence:
+def _excused(terms: Terms, evidence: Evidence, device: str) -> Evidence:
     """The evidence of a probe that failed, not counted where the change is not to blame."""
-    if evidence.status is not Proof.FAILED or asked.before is None or evidence.probe == "kernel:device":
+    if evidence.status is not Proof.FAILED or terms.before is None or evidence.probe == "kernel:device":
         return evidence
     cause = evidence.reason or Text("probe-proved-nothing")
     told: dict[str, str | Text] = {"package": evidence.package, "cause": cause}
-    if evidence.package in asked.to_rebuild:
+    if evidence.package in terms.to_rebuild:
         return replace(evidence, status=Proof.SKIPPED, reason=Text("to-rebuild", told))
-    if evidence.package in asked.allowed:
+    if evidence.package in terms.allowed:
         return replace(evidence, status=Proof.SKIPPED, reason=Text("allowed-broken", told))
-    if evidence.package in asked.rebuilt:
+    if evidence.package in terms.rebuilt:
         return evidence
-    if any(word in str(cause).lower() for word in _NO_CODE) or not _failed_before(asked.before, evidence, device):
+    if any(word in str(cause).lower() for word in _NO_CODE) or not _failed_before(terms.before, evidence, device):
         return evidence
     return replace(
         evidence, status=Proof.SKIPPED, reason=Text("failed-before", {"id": evidence.probe, "subject": cause})
@@ -270,18 +180,3 @@ def _failed_before(before: Environment, evidence: Evidence, device: str) -> bool
         return False
     asked = Asked(row, place, evidence.package)
     return judged(before, asked, run_fresh(before, row, place)).status is Proof.FAILED
-
-
-def _try(env: Environment, distribution: Distribution, kind: _Kind) -> tuple[str | None, float]:
-    """The error of trying a distribution in a child of the target, or None; and the seconds it took."""
-    answer = run_child(env.python, kind.script, kind.arguments(env, distribution), timeout_s=_IMPORT_SECONDS)
-    if isinstance(answer, Unknown):
-        return answer.reason, 0.0
-    told = answer.value
-    return (f"{told['failed']}: {told['error']}" if told["failed"] else None), float(told["seconds"])
-
-
-def _place(env: Environment, path: str) -> Path:
-    """Where a library lies: its path is relative to one of the folders that packages are installed in."""
-    folders = env.interpreter.value.site_dirs if isinstance(env.interpreter, Known) else ()
-    return next((folder / path for folder in folders if (folder / path).exists()), Path(path))

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """What a change of a big environment costs with archfit, beside the same change by hand.
 
-usage: python benchmarks/transaction.py ENVIRONMENT --change NAME==VERSION [--change …] [--folder FOLDER] [--turns 3] [--cold]
+usage: python benchmarks/transaction.py ENVIRONMENT [--gpu "RTX 5090"] [--change NAME==VERSION …] [--folder FOLDER]
+                                         [--turns 3] [--cold]
 
+What is changed is what `archfit plan` puts first for the GPU, or the packages named with --change.
 ENVIRONMENT is never changed, a copy made of hard links is. *Clone* and *rollback* are the calls; `archfit rollback`
 is the whole command with the start of Python. *Extra disk* is what the file system has less after an upgrade, beside
 the size of the packages that changed. *By hand* is ``pip uninstall`` and ``pip install`` of the same
@@ -29,7 +31,7 @@ from archfit.transaction import read_history, remove_states, roll_back
 from archfit.transaction.installer import resolve
 from archfit.transaction.tree import clone_tree, fingerprint, remove_tree
 
-GPU = ("--gpu", "H100", "--driver", "580.65.06")
+DRIVER = "580.65.06"
 
 
 def timed(action: Callable[[], object]) -> float:
@@ -44,11 +46,11 @@ def told(name: str, seconds: list[float]) -> None:
     print(f"{name:44s} {statistics.median(seconds):8.3f} s   ({min(seconds):.3f} to {max(seconds):.3f})", flush=True)
 
 
-def run(*command: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """A command that has to succeed."""
+def run(*command: str | Path, exits: tuple[int, ...] = (0,), **variables: str) -> subprocess.CompletedProcess[str]:
+    """A command that has to end with one of these exit codes."""
     words = [str(word) for word in command]
     done = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, **variables})
-    if done.returncode != 0:
+    if done.returncode not in exits:
         sys.exit(f"{' '.join(words)} failed:\n{done.stdout}{done.stderr}")
     return done
 
@@ -65,9 +67,25 @@ def linked_copy(source: Path, target: Path) -> Path:
     return target
 
 
-def plan_for(env: Path, changes: list[str], path: Path) -> list[str]:
-    """Write a plan that pins these changes; returns the names of all packages that it changes."""
-    diagnosis = api.doctor(api.Wish(str(env), ("H100",), "580.65.06"))
+def plan_for(env: Path, gpu: str, path: Path) -> list[str]:
+    """Write the plan that archfit makes for this GPU; returns what its first option installs, as NAME==VERSION."""
+    run(sys.executable, "-m", "archfit", "plan", env, "--gpu", gpu, "--driver", DRIVER, "--output", path, exits=(0, 1))
+    option = json.loads(path.read_text("utf-8"))["options"][0]
+    print(option["summary"], flush=True)
+    return tell_changes([(row["name"], row["from"], row["version"], row["bytes"]) for row in option["locked"]])
+
+
+def tell_changes(rows: list[tuple[str, str | None, str, int | None]]) -> list[str]:
+    """Print package, from, to and bytes of each change; returns them as NAME==VERSION."""
+    loaded = sum(size or 0 for *_, size in rows)
+    listed = ", ".join(f"{name} {old} -> {new}" if old else f"{name} {new}" for name, old, new, _ in rows)
+    print(f"changes: {listed}; {loaded / 1e6:.0f} MB of wheels", flush=True)
+    return [f"{name}=={new}" for name, _, new, _ in rows]
+
+
+def pin(env: Path, gpu: str, changes: list[str], path: Path) -> list[str]:
+    """Write a plan that makes these changes; returns them, as NAME==VERSION."""
+    diagnosis = api.doctor(api.Wish(str(env), (gpu,), DRIVER))
     environment = diagnosis.environment
     installed = {d.name: d.version for d in environment.distributions}
     lock = resolve(environment.python, changes, installed)
@@ -112,12 +130,7 @@ def plan_for(env: Path, changes: list[str], path: Path) -> list[str]:
         "options": [option],
     }
     path.write_text(json.dumps(document), "utf-8")
-    loaded = sum(c.wheel_bytes or 0 for c in locked)
-    print(
-        f"changes: {', '.join(f'{c.name} {c.current} -> {c.wanted}' for c in locked)}; {loaded / 1e6:.0f} MB of wheels",
-        flush=True,
-    )
-    return sorted(wanted)
+    return tell_changes([(c.name, c.current, c.wanted, c.wheel_bytes) for c in locked])
 
 
 def measure_clone(env: Path, folder: Path, turns: int) -> None:
@@ -138,7 +151,7 @@ def measure_rollback(env: Path, turns: int) -> None:
     told("archfit rollback, the whole command", [timed(lambda: run(*command)) for _ in range(2 * turns)])
 
 
-def by_archfit(env: Path, plan: Path, level: str, cache: dict[str, str]) -> float:
+def by_archfit(env: Path, gpu: str, plan: Path, level: str, cache: dict[str, str]) -> float:
     """One upgrade, the whole command."""
     command = (
         sys.executable,
@@ -146,7 +159,10 @@ def by_archfit(env: Path, plan: Path, level: str, cache: dict[str, str]) -> floa
         "archfit",
         "upgrade",
         env,
-        *GPU,
+        "--gpu",
+        gpu,
+        "--driver",
+        DRIVER,
         "--plan",
         plan,
         "--yes",
@@ -173,10 +189,10 @@ def by_hand(env: Path, changes: list[str], wheels: Path) -> float:
     return timed(both)
 
 
-def measure_disk(env: Path, plan: Path, changes: list[str], cache: dict[str, str]) -> None:
+def measure_disk(env: Path, gpu: str, plan: Path, changes: list[str], cache: dict[str, str]) -> None:
     """What an upgrade takes, beside the size of what changed."""
     before = used(env)
-    by_archfit(env, plan, "static", cache)
+    by_archfit(env, gpu, plan, "static", cache)
     taken = used(env) - before
     kept = api.kept_bytes(read_history(env))
     print(f"extra disk of an upgrade (uv's cache was filled before): {taken / 1e6:.0f} MB", flush=True)
@@ -190,12 +206,13 @@ def compare(options: argparse.Namespace, folder: Path) -> None:
     """The same change both ways, in turns."""
     uv_cache = {"UV_CACHE_DIR": str(folder / "uv")} if options.cold else {}
     env, plan = linked_copy(options.environment, folder / "env"), folder / "plan.json"
-    names = plan_for(env, options.change, plan)
+    gpu = options.gpu
+    changes = pin(env, gpu, options.change, plan) if options.change else plan_for(env, gpu, plan)
     times: dict[str, list[float]] = {"by hand": [], "archfit, bytes": [], "archfit, imports": []}
     cold: dict[str, float] = {}
     for turn in range(options.turns + 1):
         hand = linked_copy(options.environment, folder / "hand")
-        took = by_hand(hand, options.change, folder / "wheels")
+        took = by_hand(hand, changes, folder / "wheels")
         remove_tree(hand)
         levels = [("static", "archfit, bytes")] + ([("import", "archfit, imports")] if turn else [])
         if turn == 0:
@@ -203,7 +220,7 @@ def compare(options: argparse.Namespace, folder: Path) -> None:
         else:
             times["by hand"].append(took)
         for level, name in levels:
-            took = by_archfit(env, plan, level, uv_cache)
+            took = by_archfit(env, gpu, plan, level, uv_cache)
             if turn == 0:
                 cold[name] = took
             else:
@@ -220,7 +237,7 @@ def compare(options: argparse.Namespace, folder: Path) -> None:
             f"by hand takes {statistics.median(ratios):.1f} times ({min(ratios):.1f} to {max(ratios):.1f}) of {name}",
             flush=True,
         )
-    measure_disk(env, plan, names, uv_cache)
+    measure_disk(env, gpu, plan, changes, uv_cache)
     measure_rollback(env, options.turns)
 
 
@@ -228,7 +245,8 @@ def main() -> None:
     """Measure everything and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("environment", type=Path)
-    parser.add_argument("--change", action="append", required=True, help="NAME==VERSION; repeatable")
+    parser.add_argument("--gpu", default="RTX 5090")
+    parser.add_argument("--change", action="append", help="NAME==VERSION; repeatable")
     parser.add_argument("--folder", type=Path, help="where to work: on the file system of the environment")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument(

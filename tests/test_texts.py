@@ -263,7 +263,7 @@ def test_the_order_of_causes_names_findings() -> None:
     assert [finding for finding in PRIMARY_ORDER if finding not in FINDINGS] == []
 
 
-@pytest.mark.parametrize("page", ["findings.md"])
+@pytest.mark.parametrize("page", ["findings.md", "findings.zh.md"])
 def test_every_finding_is_explained(page: str) -> None:
     text = (ROOT / "docs" / page).read_text("utf-8")
     headings = "\n".join(line for line in text.splitlines() if line.startswith("#"))

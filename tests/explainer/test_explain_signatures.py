@@ -121,7 +121,8 @@ def test_no_text_makes_a_pattern_slow(piece: str) -> None:
     assert took[1] < 30 * took[0] + 0.5
 
 
-def test_every_class_is_explained_in_the_findings() -> None:
-    text = (ROOT / "docs/findings.md").read_text("utf-8")
+@pytest.mark.parametrize("page", ["findings.md", "findings.zh.md"])
+def test_every_class_is_explained_in_the_findings(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text("utf-8")
     headings = {line.strip("# `") for line in text.splitlines() if line.startswith("## `")}
     assert CLASSES.keys() - headings == set()

@@ -1,6 +1,6 @@
 """Measured proof that an environment can compute, in levels, each a superset of the one before.
 
-static (bytes), import (each package in its own child), kernels (operations with right results at the right speed), train
+static (bytes), import (each package in its own process), kernels (operations with right results at the right speed), train
 (the training workload).
 """
 

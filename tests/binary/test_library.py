@@ -104,6 +104,12 @@ NEEDED = {
 WINDOWS = (DATA / "code.dll").read_bytes()
 
 
+def archive(*members: bytes) -> bytes:
+    """A static archive of these files."""
+    rows = (f"{'file.o/':<16}{'':32}{len(body):<10}`\n".encode() + body + b"\n" * (len(body) % 2) for body in members)
+    return b"!<arch>\n" + b"".join(rows)
+
+
 def render_container(container: Container) -> str:
     owner = "registered" if container.registered else "relocatable" if container.relocatable else "own"
     place = "" if container.section == ".nv_fatbin" else f" {container.section}"
@@ -262,3 +268,31 @@ def test_any_damage_is_read_or_refused(tmp_path: Path, damage: list[tuple[int, b
     for position, new in damage:
         data[position : position + len(new)] = new
     read_damaged(tmp_path / "libdamaged.so", bytes(data))
+
+
+BARE = ("several.fatbin", "scale_90.cubin", "scale_80_12_4.cubin", "scale_75.ptx", "lto.fatbin")
+
+
+def test_members_of_an_archive_that_are_code_themselves(tmp_path: Path) -> None:
+    """No host object around them: what `ar` makes of the output of nvcc --cubin, --fatbin and --ptx."""
+    path = tmp_path / "libbare.a"
+    path.write_bytes(archive(*((DATA / name).read_bytes() for name in BARE)))
+    expected = [row.replace(" file", " member") for name in BARE for row in FIXTURES[name]]
+    assert sorted(map(render_container, read_library(path).containers)) == sorted(expected)
+
+
+@pytest.mark.parametrize("name", [*BARE[:3], BARE[4]])
+def test_a_damaged_member_says_where_in_the_archive(tmp_path: Path, name: str) -> None:
+    first, body = (DATA / "scale_75.ptx").read_bytes(), (DATA / name).read_bytes()
+    path = tmp_path / "libbare.a"
+    path.write_bytes(archive(first, body[: len(body) * 3 // 4]))
+    with pytest.raises(FormatError) as caught:
+        read_library(path)
+    begins = path.read_bytes().rindex(body[:16])
+    assert int(str(caught.value.values["offset"])) >= begins
+
+
+def test_code_in_the_resources_of_a_windows_library(tmp_path: Path) -> None:
+    path = tmp_path / "code.dll"
+    path.write_bytes(WINDOWS.replace(b".nv_fatb", b".rsrc\0\0\0", 1))
+    assert [render_container(c) for c in read_library(path).containers] == ["1 own .rsrc: sm_90", "1 own .rsrc: sm_120"]

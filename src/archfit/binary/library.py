@@ -34,7 +34,7 @@ _WRAPPER, _WRAPPER_MAGIC, _LINK_VERSION = struct.Struct("<IIQ8x"), 0x466243B1, 2
 # Sections that compilers fill and that can hold no code for a GPU.
 _NEVER = (
     ".eh_frame", ".gcc_except_table", ".rela.", ".rel.", ".dyn", ".gnu.", ".hash", ".note", ".interp", ".init", ".fini",
-    ".got", ".plt", ".tm_clone", ".jcr", ".nvFatBi", "__nv_module_id", "__nv_mod", ".reloc", ".pdata", ".rsrc", ".relro",
+    ".got", ".plt", ".tm_clone", ".jcr", ".nvFatBi", "__nv_module_id", "__nv_mod", ".reloc", ".pdata", ".relro",
 )  # fmt: skip
 _START_BYTES = 4096
 _LARGEST_MEMBER_BYTES = 256 << 20
@@ -216,11 +216,27 @@ class Reading:
             held = read_exactly(read, size, start, "archive member", _LARGEST_MEMBER_BYTES) if forward else None
             member = part_of(read, start, size) if held is None else reader_of(held)
             try:
+                if (bare := self._bare(member, size)) is not None:
+                    yield "member", "own", [(start + begin, start + end, numbers) for begin, end, numbers in bare]
+                    continue
                 sections = _object_sections(member, size)
             except FormatError as error:
                 raise FormatError(error.key, **{**error.values, "offset": start + offset_of(error)}) from error
             placed = tuple(s._replace(offset=start + s.offset) for s in sections)
             yield from self.parts(read if held is None else reader_of(held, start), placed)
+
+    def _bare(self, member: Read, size_bytes: int) -> list[Place] | None:
+        """The code of a member that is no object file but code itself: containers, a cubin, PTX. None for all others."""
+        start = member(_START_BYTES, 0)
+        if start.startswith(CONTAINER_START):
+            return list(walk_packed(member, 0, size_bytes, self.codes))
+        if start.startswith(elf.MAGIC) and not is_foreign(start) and elf.machine_of(start) == elf.MACHINE_CUDA:
+            code = parse_cubin(member).code
+        elif looks_like_ptx(start):
+            code = read_ptx(member, size_bytes)
+        else:
+            return None
+        return [(0, size_bytes, (self.codes.add(code),))]
 
     def _odd(self, containers: tuple[Container, ...]) -> tuple[Text, ...]:
         unknown: Counter[int] = Counter()

@@ -101,7 +101,6 @@ __all__ = [
     "cache_folder",
     "compile_extensions",
     "cost_of",
-    "counts_files",
     "create_environment",
     "default_level",
     "devices_of",
@@ -216,8 +215,7 @@ def imagine(interpreter: Interpreter, versions: Mapping[str, str], gpus: tuple[s
 def scan(wish: ScanWish, on_bytes: OnCount | None = None, on_total: OnCount | None = None) -> Subject:
     """What code is inside a file, a wheel, a folder, an environment or a requirement.
 
-    `on_total` is told how many bytes there are to read (of an environment: files), `on_bytes` how many were read since the
-    last time.
+    `on_total` is told how many bytes there are to read, `on_bytes` how many were read since the last time.
 
     Raises:
         UsageError: there is no such file, and it is no requirement.
@@ -265,14 +263,8 @@ def _holds_packages(path: Path) -> bool:
     return path.is_dir() and next(path.glob("*.dist-info"), None) is not None
 
 
-def counts_files(wish: ScanWish) -> bool:
-    """Is the progress of this scan told in files, not in bytes? So it is for environments."""
-    path = expand(wish.name)
-    return is_environment(path) or _holds_packages(path)
-
-
 def _counted(on_bytes: OnCount | None, on_total: OnCount | None) -> OnRead:
-    """Progress of an environment counts files."""
+    """Progress of an environment is told as a sum."""
     told = 0
 
     def on_read(done: int, total: int) -> None:

@@ -7,7 +7,6 @@ from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
-    MofNCompleteColumn,
     Progress,
     ProgressColumn,
     SpinnerColumn,
@@ -21,21 +20,20 @@ from rich.progress import (
 from rich.text import Text as Styled
 
 
-def make_progress(console: Console, *, unicode: bool, in_bytes: bool = False) -> Progress:
-    """One bar for work whose parts are counted, in bytes or in things; silent where nobody watches."""
-    amount = [DownloadColumn(), TransferSpeedColumn()] if in_bytes else [MofNCompleteColumn()]
-    beside = [*amount, TimeRemainingColumn()] if console.width >= _WIDE_COLUMNS else amount[:1]
-    spinner = SpinnerColumn("dots" if unicode else "line")
-    columns = (spinner, TextColumn("{task.description}"), _OnceKnown(BarColumn(bar_width=20)), *map(_OnceKnown, beside))
-    return Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal)
+def make_progress(console: Console, *, unicode: bool) -> Progress:
+    """Bars for work whose parts are counted, gone when they stop; silent where nobody watches.
 
-
-def make_reading(console: Console) -> Progress:
-    """Bars for what is read side by side."""
-    known: list[ProgressColumn] = [_AmountColumn()]
-    if console.width >= _WIDE_COLUMNS:
-        known += [_SpeedColumn(), TimeRemainingColumn()]
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), *map(_OnceKnown, known))
+    A task with the field ``in_bytes`` counts bytes, and its speed is told, too; all others count things.
+    """
+    wide = console.width >= _WIDE_COLUMNS
+    columns = (
+        SpinnerColumn("dots" if unicode else "line"),
+        TextColumn("{task.description}"),
+        _OnceKnown(BarColumn(bar_width=20 if wide else 10)),
+        _OnceKnown(_AmountColumn()),
+        *([_OnceKnown(_SpeedColumn())] if wide else []),
+        _TimeColumn(),
+    )
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
@@ -45,16 +43,16 @@ class Bars:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
 
-    def add(self, name: str, *, files: bool) -> Bar:
-        """A bar that runs to and fro until it is known how much there is to read: bytes, or `files`."""
+    def add(self, name: str) -> Bar:
+        """A bar that tells the time until it is known how many bytes there are to read."""
         width = self._progress.console.width
         room = max(8, min(_LABEL_COLUMNS, width - (_BESIDE_WIDE if width >= _WIDE_COLUMNS else _BESIDE_NARROW)))
         label = name if len(name) <= room else "…" + name[1 - room :]
-        return Bar(self._progress, self._progress.add_task(escape(label), total=None, files=files))
+        return Bar(self._progress, self._progress.add_task(escape(label), total=None, in_bytes=True))
 
 
 class Bar:
-    """One bar; all numbers in bytes or files."""
+    """One bar; all numbers in bytes."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
@@ -86,16 +84,29 @@ class _OnceKnown(ProgressColumn):
 
 class _AmountColumn(DownloadColumn):
     def render(self, task: Task) -> Styled:
-        if task.fields["files"]:
-            return Styled(f"{task.completed:.0f}/{task.total or 0:.0f}", style="progress.download")
-        return super().render(task)
+        if task.fields.get("in_bytes"):
+            return super().render(task)
+        return Styled(f"{task.completed:.0f}/{task.total or 0:.0f}", style="progress.download")
 
 
 class _SpeedColumn(TransferSpeedColumn):
     def render(self, task: Task) -> Styled:
-        return Styled("") if task.fields["files"] else super().render(task)
+        return super().render(task) if task.fields.get("in_bytes") else Styled("")
+
+
+class _TimeColumn(ProgressColumn):
+    """How much longer; where nobody can tell, how long already."""
+
+    max_refresh = 0.5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._left, self._spent = TimeRemainingColumn(), TimeElapsedColumn()
+
+    def render(self, task: Task) -> Styled:
+        return (self._spent if task.total is None else self._left).render(task)
 
 
 _LABEL_COLUMNS, _WIDE_COLUMNS = 32, 80
-_BESIDE_NARROW, _BESIDE_WIDE = 40, 60
-"""What stands beside the label: a bar, ``123.4/567.8 MB`` and, where there is room, speed and time left."""
+_BESIDE_NARROW, _BESIDE_WIDE = 38, 60
+"""What stands beside the label: a spinner, a bar, ``123.4/567.8 MB``, speed where there is room, and time left."""

@@ -23,7 +23,7 @@ def write_bundle(session: Session, plan: Plan, wish: api.PlanWish, folder: Path)
     with session.counting("bundle-finding"):
         files = api.find_bundle(plan, wish)
     with session.reading() as bars:
-        bar = bars.add(session.messages.ui("bundle-loading"), files=False)
+        bar = bars.add(session.messages.ui("bundle-loading"))
         wheels = api.fill_bundle(folder, files, bar.advance, bar.begin)
     rows = [{"file": w.file, "sha256": w.sha256, "size_bytes": w.size_bytes} for w in wheels]
     document = {**json_v1.plan_document(plan, session.messages), "bundle": {"wheels": rows}}

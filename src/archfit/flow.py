@@ -18,7 +18,7 @@ from archfit.session import Session
 
 def diagnose(session: Session, target: str | None, gpus: Sequence[str], driver: str | None) -> Diagnosis:
     """Observe and check with a bar."""
-    with session.counting("reading") as on_read:
+    with session.counting("reading", in_bytes=True) as on_read:
         return api.doctor(api.Wish(target, tuple(gpus), driver), on_read)
 
 

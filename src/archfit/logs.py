@@ -83,7 +83,7 @@ def join_environment(explanation: Explanation, target: str | None, on_read: OnRe
     Args:
         explanation: what the log alone says.
         target: the environment; None: the active one, if paths of the log lie in it.
-        on_read: told how many libraries are read.
+        on_read: told how many bytes of libraries are done, and how many there are.
 
     Raises:
         UsageError, ObserveError: an environment was named and cannot be looked at.

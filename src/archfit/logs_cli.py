@@ -35,7 +35,7 @@ def explain_log(
     `bundle` writes what is to be shared.
     """
     found = _read(session, log)
-    with session.counting("reading") as on_read:
+    with session.counting("reading", in_bytes=True) as on_read:
         found = logs.join_environment(found, target, on_read)
     shown = logs.redacted(found) if redact else found
     if session.as_json:

@@ -53,7 +53,7 @@ def scan_all(session: Session, wishes: Sequence[api.ScanWish]) -> tuple[list[Sub
 
 
 def _scan(wish: api.ScanWish, bars: Bars, stop: Event) -> Subject:
-    bar = bars.add(wish.name, files=api.counts_files(wish))
+    bar = bars.add(wish.name)
 
     def on_bytes(count: int) -> None:
         if stop.is_set():

@@ -17,7 +17,7 @@ from typing import TextIO, cast
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from archfit.bars import Bars, make_progress, make_reading
+from archfit.bars import Bars, make_progress
 from archfit.errors import ArchfitError, ExitCode, Interrupted, UsageError
 from archfit.report.messages import Language, Messages, spoken_language
 from archfit.report.screen import NEAREST, Screen
@@ -68,14 +68,14 @@ class Session:
 
         Gone when the work is done, silent where nobody watches.
         """
-        with self.progress(in_bytes=in_bytes) as progress:
-            task = progress.add_task(self.messages.ui(key), total=None)
+        with self.progress() as progress:
+            task = progress.add_task(self.messages.ui(key), total=None, in_bytes=in_bytes)
             yield lambda done, total: progress.update(task, completed=done, total=total)
 
     @contextmanager
     def reading(self) -> Iterator[Bars]:
         """Bars for bytes that are read side by side: how many, how fast, how much longer."""
-        with make_reading(self.talk) as progress:
+        with self.progress() as progress:
             yield Bars(progress)
 
     @contextmanager
@@ -88,9 +88,9 @@ class Session:
         finally:
             steps.stop()
 
-    def progress(self, *, in_bytes: bool = False) -> Progress:
-        """A bar that is gone when it stops, and silent where nobody watches."""
-        return make_progress(self.talk, unicode=self.screen.unicode, in_bytes=in_bytes)
+    def progress(self) -> Progress:
+        """Bars that are gone when they stop, and silent where nobody watches."""
+        return make_progress(self.talk, unicode=self.screen.unicode)
 
 
 class _Console(Console):

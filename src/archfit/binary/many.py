@@ -31,17 +31,18 @@ class Wanted(NamedTuple):
 
 
 def read_libraries(
-    files: Sequence[Wanted], on_read: Callable[[int, int], None] | None = None, *, threads: int | None = None
+    files: Sequence[Wanted], on_read: Callable[[int], None] | None = None, *, threads: int | None = None
 ) -> list[Library | FormatError | OSError]:
     """Read the GPU code of many files; one that cannot be read has its error in its place.
 
     `threads` is how many are read at a time; the default is one if the files are in memory, else COLD_THREADS.
 
-    `on_read` is told how many files are done and how many there are, from whichever thread read the last one.
+    `on_read` is told the size of each file in bytes once it is done, from whichever thread read it.
     """
     found: dict[int, Library | FormatError | OSError] = {}
+    sizes = [size_bytes(file.path) for file in files]
     # The largest first, so that none is left for one thread at the end.
-    todo = deque(sorted(range(len(files)), key=lambda index: _size_bytes(files[index].path), reverse=True))
+    todo = deque(sorted(range(len(files)), key=sizes.__getitem__, reverse=True))
     if threads is None:
         threads = COLD_THREADS if any(_is_cold(files[index].path) for index in list(todo)[:_PROBED]) else 1
 
@@ -53,7 +54,7 @@ def read_libraries(
                 return
             found[index] = _try(files[index])
             if on_read:
-                on_read(len(found), len(files))
+                on_read(sizes[index])
 
     if threads == 1:
         work()
@@ -89,7 +90,8 @@ def _try(wanted: Wanted) -> Library | FormatError | OSError:
         return error
 
 
-def _size_bytes(path: Path) -> int:
+def size_bytes(path: Path) -> int:
+    """The size of a file; 0 where nobody can tell."""
     try:
         return path.stat().st_size
     except OSError:

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from importlib.metadata import Distribution as Metadata
 from importlib.metadata import distributions
 from pathlib import Path
+from threading import Lock
 from urllib.parse import unquote, urlsplit
 
 from packaging.utils import canonicalize_name
 
 from archfit.binary.compilers import compiler_kind, read_compiler
 from archfit.binary.library import Search
-from archfit.binary.many import Wanted, read_libraries
+from archfit.binary.many import Wanted, read_libraries, size_bytes
 from archfit.catalog import load_catalog
 from archfit.errors import FormatError
 from archfit.model import Compiler, Distribution, Library, Text
@@ -27,7 +28,7 @@ _RECORD_PATH = re.compile(r'^(?:"([^"\n]+)"|([^,"\n]+))', re.MULTILINE)
 _UNOWNED = "(no package)"
 
 Progress = Callable[[int, int], None]
-"""Called with files done and files in all."""
+"""Called with bytes of files done and bytes in all."""
 
 
 @dataclass(slots=True)
@@ -188,7 +189,8 @@ def _read_all(
     files, unreadable = _whole_files(files)
     libraries = [file for file in files if _SHARED_OBJECT.search(file[0])]
     compilers = [file for file in files if compiler_kind(file[0])]
-    answers = read_libraries([Wanted(path, name, _search(path, deep=deep)) for name, path, _ in libraries], progress)
+    on_read = _summed(progress, sum(size_bytes(path) for _, path, _ in (*libraries, *compilers)))
+    answers = read_libraries([Wanted(path, name, _search(path, deep=deep)) for name, path, _ in libraries], on_read)
     for (name, _, owner), answer in zip(libraries, answers, strict=True):
         if isinstance(answer, Library):
             _owner(found, owner).libraries.append(answer)
@@ -199,7 +201,22 @@ def _read_all(
             _owner(found, owner).compilers.append(read_compiler(path, name))
         except (FormatError, OSError) as error:
             unreadable.append((name, Text.why(error)))
+        on_read(size_bytes(path))
     return unreadable
+
+
+def _summed(progress: Progress | None, total: int) -> Callable[[int], None]:
+    """What several threads have read, as one sum."""
+    done, lock = 0, Lock()
+
+    def on_read(count: int) -> None:
+        nonlocal done
+        with lock:
+            done += count
+            if progress:
+                progress(done, total)
+
+    return on_read
 
 
 def _whole_files(

@@ -17,6 +17,7 @@ from archfit.cli import run
 from archfit.errors import ExitCode
 from archfit.model import Interruption, Text
 from archfit.planner import PlanWish, plan
+from archfit.transaction.installer import Lock
 from worlds import (
     CATALOG,
     CUBLAS_12_1,
@@ -220,7 +221,7 @@ def test_command_lines_that_cannot_be_parsed(archfit: Cli, words: tuple[str, ...
 def test_nobody_to_ask(archfit: Cli, old_env: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = api.doctor(api.Wish(str(old_env), ("RTX 5090",), "580.65.06"))
     option = plan(found, CATALOG, PlanWish()).options[0]
-    prepared = api.Prepared(found, option, api.Lock("", None, ()), ())
+    prepared = api.Prepared(found, option, Lock("", None, ()), ())
     monkeypatch.setattr(api, "prepare_upgrade", lambda *_, **__: prepared)
     code, _, err = archfit("upgrade", old_env, *OLD)
     assert code == 2

@@ -10,7 +10,7 @@ import pytest
 from yard import HAS_HEADERS, RECIPE, World
 
 from archfit.arch import ComputeCapability
-from archfit.rebuild import BuildError, Progress, make
+from archfit.rebuild import BuildError, BuildProgress, make
 
 pytestmark = pytest.mark.skipif(not HAS_HEADERS, reason="this Python has no headers")
 
@@ -48,8 +48,8 @@ def test_it_tells_how_far_it_is(world: World) -> None:
     world.build()
     stages = list(dict.fromkeys(progress.stage for progress in world.seen))
     assert stages == ["environment", "source", "compile", "check"]
-    assert Progress("demoext 1.0", "compile", 1, 2, "part1.cu") in world.seen
-    assert Progress("demoext 1.0", "compile", 2, 2, "part2.cu") in world.seen
+    assert BuildProgress("demoext 1.0", "compile", 1, 2, "part1.cu") in world.seen
+    assert BuildProgress("demoext 1.0", "compile", 2, 2, "part2.cu") in world.seen
 
 
 def test_the_same_is_built_once(world: World) -> None:
@@ -150,7 +150,7 @@ def test_an_interruption_ends_the_whole_group_and_cleans_up(world: World) -> Non
     child = f"p = subprocess.Popen(['sleep', '1000']); open({str(pid)!r}, 'w').write(str(p.pid))"
     world.offer(ending=f"{child}; print('[2/2] c++ -c last.cpp', flush=True); p.wait()")
 
-    def stop(progress: Progress) -> None:
+    def stop(progress: BuildProgress) -> None:
         if progress.file == "last.cpp":
             raise KeyboardInterrupt
 

@@ -13,7 +13,7 @@ from archfit import api, extensions
 from archfit.compiling import compile_extensions
 from archfit.errors import ArchfitError
 from archfit.model import Known, LockedPackage, Option, Step, Text, TorchBuild
-from archfit.rebuild import BuildError, Built, Ground, Progress, Wanted, install_built
+from archfit.rebuild import BuildError, BuildProgress, Built, Ground, Wanted, install_built
 from archfit.rebuild.source import hash_file
 from archfit.session import Session
 from archfit.transaction.installer import Lock
@@ -138,7 +138,7 @@ def test_progress_and_the_end_are_told_on_the_talking_side(
 
     def work(wanted: Wanted, ground: Ground, catalog: object, tell: object) -> Built:
         for number in range(1, 7):
-            tell(Progress(str(wanted), "compile", number, 6, f"part{number}.cu"))  # type: ignore[operator]
+            tell(BuildProgress(str(wanted), "compile", number, 6, f"part{number}.cu"))  # type: ignore[operator]
         return built(tmp_path)
 
     monkeypatch.setattr(extensions, "rebuild", work)

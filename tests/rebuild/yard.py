@@ -15,7 +15,7 @@ from archfit.arch import ComputeCapability, CudaVersion
 from archfit.catalog import load_catalog
 from archfit.catalog.recipes import Recipe
 from archfit.model import Interpreter
-from archfit.rebuild import Built, Ground, Progress, Store, Wanted, rebuild
+from archfit.rebuild import BuildProgress, Built, Ground, Store, Wanted, rebuild
 
 DATA = Path(__file__).parents[1] / "data"
 RECIPE = Recipe((), (), {"TORCH_CUDA_ARCH_LIST": "{arch_list}", "MAX_JOBS": "{jobs}"}, (), (), 0.1, known=False)
@@ -65,7 +65,7 @@ class World:
     """`root` holds an index of sdists, a toolkit, a torch and the store; `seen` is what the build told."""
 
     root: Path
-    seen: list[Progress] = field(default_factory=list)
+    seen: list[BuildProgress] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for name in ("index", "site/torch", "cuda/bin", "cuda/include"):

@@ -3,16 +3,16 @@
 from archfit.rebuild.install import install_built
 from archfit.rebuild.make import rebuild
 from archfit.rebuild.origin import find_origin
-from archfit.rebuild.records import BuildError, Built, Ground, OnProgress, Progress, Wanted
+from archfit.rebuild.records import BuildError, BuildProgress, Built, Ground, OnProgress, Wanted
 from archfit.rebuild.store import Store
 from archfit.rebuild.toolchain import find_toolkits
 
 __all__ = [
     "BuildError",
+    "BuildProgress",
     "Built",
     "Ground",
     "OnProgress",
-    "Progress",
     "Store",
     "Wanted",
     "find_origin",

@@ -16,7 +16,7 @@ from archfit.catalog.recipes import Recipe, find_recipe, standard_for
 from archfit.rebuild.compile import build
 from archfit.rebuild.host import count_jobs, find_compiler, try_compiler
 from archfit.rebuild.judge import judge_wheel
-from archfit.rebuild.records import BuildError, Built, Ground, OnProgress, Progress, Source, Wanted
+from archfit.rebuild.records import BuildError, BuildProgress, Built, Ground, OnProgress, Source, Wanted
 from archfit.rebuild.source import fetch_source, hash_file, unpack
 from archfit.rebuild.store import Store, key_of
 from archfit.rebuild.toolchain import Choice, arch_of, choose_compiler
@@ -57,13 +57,13 @@ def rebuild(
     archs = sorted({arch_of(device, choice.cuda, catalog) for device in ground.devices})
     job = _Job(wanted, ground, find_recipe(wanted.name), choice, tuple(map(str, archs)), catalog, on_progress)
     with store.workplace() as folder:
-        on_progress(Progress(str(wanted), "environment"))
+        on_progress(BuildProgress(str(wanted), "environment"))
         workshop = create_workshop(folder, ground, job.recipe, choice)
-        on_progress(Progress(str(wanted), "source"))
+        on_progress(BuildProgress(str(wanted), "source"))
         source = fetch_source(wanted, workshop.python, folder)
         key = key_of(source, ground, choice, job.arch_list, job.recipe)
         if kept := store.find(key):
-            on_progress(Progress(str(wanted), "cached"))
+            on_progress(BuildProgress(str(wanted), "cached"))
             return kept
         log = folder / "build.log"
         try:
@@ -87,7 +87,7 @@ def _make(job: _Job, workshop: Workshop, source: Source, log: Path, environ: Map
     _write_head(log, job, variables)
 
     def on_part(done: int, total: int, file: str) -> None:
-        job.on_progress(Progress(str(job.wanted), "compile", done, total, file))
+        job.on_progress(BuildProgress(str(job.wanted), "compile", done, total, file))
 
     on_part(0, 0, "")
     out = workshop.folder / "out"
@@ -96,7 +96,7 @@ def _make(job: _Job, workshop: Workshop, source: Source, log: Path, environ: Map
     wheels = sorted(out.glob("*.whl"))
     if len(wheels) != 1:
         raise BuildError("rebuild-failed", package=job.wanted, cuda=job.ground.cuda, torch=job.ground.torch)
-    job.on_progress(Progress(str(job.wanted), "check"))
+    job.on_progress(BuildProgress(str(job.wanted), "check"))
     targets = judge_wheel(wheels[0], job.wanted, job.recipe, job.ground.devices, job.catalog, has_kernels=has_kernels)
     return Built(
         job.wanted.name,

@@ -54,7 +54,7 @@ Stage = Literal["source", "environment", "compile", "check", "cached"]
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class BuildProgress:
     """Where a build is: while it compiles, `done` of `total` files, and the one that was begun last."""
 
     package: str
@@ -64,7 +64,7 @@ class Progress:
     file: str = ""
 
 
-OnProgress = Callable[[Progress], None]
+OnProgress = Callable[[BuildProgress], None]
 
 
 @dataclass(frozen=True, slots=True)

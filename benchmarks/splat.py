@@ -25,12 +25,12 @@ import triton
 import triton.language as tl
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-from lss_swin import geometry
 from lss_swin.model import STRIDE, axis_cells, find_cells
-from lss_swin.nuscenes import CAMERAS
 from lss_swin.ops import backend, splat_triton
 from lss_swin.ops.splat import splat, splat_reference
-from lss_swin.synthetic.raycast import MOUNTS
+from nuscenes_bev import geometry
+from nuscenes_bev.frames import CAMERAS
+from nuscenes_bev.synthetic.raycast import MOUNTS
 
 # name: image rows, columns, stride, first and last depth, step, channels, cells per side, cell in metres
 SIZES = {

@@ -26,13 +26,14 @@ import torch.distributed as dist
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from torch.utils.flop_counter import FlopCounterMode
 
-from lss_swin import runtime, synthetic
+from lss_swin import runtime
 from lss_swin.config import load_config
 from lss_swin.data import on_device, training_loader
 from lss_swin.evaluate import predict
-from lss_swin.nuscenes import load_frames
 from lss_swin.ops import backend
 from lss_swin.trainer import Trainer, join_group
+from nuscenes_bev import synthetic
+from nuscenes_bev.frames import load_frames
 
 DENSE_BF16_PEAK = {
     "H100": 989e12,

@@ -136,31 +136,38 @@ class TestTheTarget:
         assert [f"{a} -> {b}" for a, b in EDGES if b == module_of(path)] == []
 
 
-WORKLOAD = SRC.parent / "lss_swin"
+# The training workload and the data set that it trains on, two houses of their own: from the top, each floor may import all
+# floors below it, and every floor of the workload all of the data set.
+WORKLOAD_FLOORS = {
+    "lss_swin": (
+        {"__main__"},
+        {"train", "visualize"},
+        {"progress"},
+        {"trainer"},
+        {"evaluate", "graph"},
+        {"command"},
+        {"checkpoint"},
+        {"model", "data", "runtime"},
+        {"swin"},
+        {"ops"},
+        {"config"},
+        {"lss_swin"},
+    ),
+    "nuscenes_bev": (
+        {"samples", "pictures", "synthetic"},
+        {"frames"},
+        {"geometry", "errors"},
+        {"nuscenes_bev"},
+    ),
+}
 
-# The training workload, its own house: from the top, each floor may import all floors below it.
-WORKLOAD_FLOORS = (
-    {"__main__"},
-    {"train", "visualize"},
-    {"progress"},
-    {"trainer"},
-    {"evaluate", "graph"},
-    {"command"},
-    {"checkpoint"},
-    {"model", "data", "runtime"},
-    {"swin", "synthetic"},
-    {"ops", "nuscenes"},
-    {"geometry"},
-    {"config"},
-    {"lss_swin"},
-)
 
-
-def workload_imports() -> list[tuple[str, str]]:
+def workload_imports(package: str) -> list[tuple[str, str]]:
     found = []
-    for path in sorted(WORKLOAD.rglob("*.py")):
-        parts = path.relative_to(WORKLOAD).with_suffix("").parts
-        room = parts[0] if parts != ("__init__",) else "lss_swin"
+    home = SRC.parent / package
+    for path in sorted(home.rglob("*.py")):
+        parts = path.relative_to(home).with_suffix("").parts
+        room = parts[0] if parts != ("__init__",) else package
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):
@@ -170,17 +177,24 @@ def workload_imports() -> list[tuple[str, str]]:
 
 
 def test_archfit_and_the_workload_never_import_each_other() -> None:
-    assert [f"{room} -> {name}" for room, name in workload_imports() if name.split(".")[0] == "archfit"] == []
-    theirs = {module for module, path in MODULES.items() for name in imported(path) if name.split(".")[0] == "lss_swin"}
-    assert theirs == set()
+    arrows = [arrow for package in WORKLOAD_FLOORS for arrow in workload_imports(package)]
+    assert [f"{room} -> {name}" for room, name in arrows if name.split(".")[0] == "archfit"] == []
+    assert {
+        module for module, path in MODULES.items() for name in imported(path) if name.split(".")[0] in WORKLOAD_FLOORS
+    } == set()
 
 
-def test_the_workload_needs_torch_numpy_and_pillow_only() -> None:
-    known = {*sys.stdlib_module_names, "lss_swin", "torch", "numpy", "PIL", "triton", "__future__"}
-    assert [f"{room} -> {name}" for room, name in workload_imports() if name.split(".")[0] not in known] == []
+@pytest.mark.parametrize(
+    ("package", "needs"),
+    [("lss_swin", {"nuscenes_bev", "torch", "numpy", "triton"}), ("nuscenes_bev", {"numpy", "PIL"})],
+)
+def test_the_workload_needs_no_more_than(package: str, needs: set[str]) -> None:
+    known = {*sys.stdlib_module_names, package, "__future__", *needs}
+    assert [f"{room} -> {name}" for room, name in workload_imports(package) if name.split(".")[0] not in known] == []
 
 
-def test_arrows_of_the_workload_point_down() -> None:
-    floor = {room: number for number, rooms in enumerate(WORKLOAD_FLOORS) for room in rooms}
-    arrows = [(a, name.split(".")[1]) for a, name in workload_imports() if name.startswith("lss_swin.")]
+@pytest.mark.parametrize("package", WORKLOAD_FLOORS)
+def test_arrows_of_the_workload_point_down(package: str) -> None:
+    floor = {room: number for number, rooms in enumerate(WORKLOAD_FLOORS[package]) for room in rooms}
+    arrows = [(a, name.split(".")[1]) for a, name in workload_imports(package) if name.startswith(f"{package}.")]
     assert [f"{a} -> {b}" for a, b in arrows if a != b and floor[a] >= floor[b]] == []

@@ -6,33 +6,35 @@ the path. `python -m lss_swin train ...` is the same.
 
 from __future__ import annotations
 
+import importlib
+import importlib.machinery
 import importlib.util
 import sys
 from pathlib import Path
 
 _HERE = Path(__file__).resolve().parent
-_COMMANDS = {"train": "train", "test": "evaluate", "visualize": "visualize", "generate": "synthetic"}
+_COMMANDS = {
+    "train": "lss_swin.train",
+    "test": "lss_swin.evaluate",
+    "visualize": "lss_swin.visualize",
+    "generate": "nuscenes_bev.synthetic",
+}
 
 
-def _find_package() -> None:
-    """Make `lss_swin` importable without adding the folder around it, which may hold anybody's packages."""
+def _find_packages() -> None:
+    """Make both packages importable without adding the folder around them, which may hold anybody's."""
     sys.path[:] = [place for place in sys.path if Path(place or ".").resolve() != _HERE]
-    if "lss_swin" not in sys.modules:
-        spec = importlib.util.spec_from_file_location(
-            "lss_swin", _HERE / "__init__.py", submodule_search_locations=[str(_HERE)]
-        )
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["lss_swin"] = module
-        spec.loader.exec_module(module)
+    for name in ("lss_swin", "nuscenes_bev"):
+        spec = importlib.machinery.PathFinder.find_spec(name, [str(_HERE.parent)])
+        if name not in sys.modules and spec is not None and spec.loader is not None:
+            sys.modules[name] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(sys.modules[name])
 
 
-_find_package()  # at import, for the workers of the loader begin here, too
+_find_packages()  # at import, for the workers of the loader begin here, too
 
 if __name__ == "__main__":
     if sys.argv[1:2] and sys.argv[1] in _COMMANDS:
-        command = importlib.import_module(f"lss_swin.{_COMMANDS[sys.argv[1]]}")
-        sys.exit(command.main(sys.argv[2:]))
+        sys.exit(importlib.import_module(_COMMANDS[sys.argv[1]]).main(sys.argv[2:]))
     print(f"usage: python -m lss_swin {{{','.join(_COMMANDS)}}} ...; --help after a command says more", file=sys.stderr)
     sys.exit(0 if sys.argv[1:2] in (["-h"], ["--help"]) else 2)

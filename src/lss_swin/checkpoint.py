@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
-from lss_swin.config import Config, UsageError, apply_option
+from lss_swin.config import Config, apply_option
 from lss_swin.model import Lss
+from nuscenes_bev.errors import UsageError
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:

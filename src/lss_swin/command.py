@@ -11,11 +11,12 @@ import torch
 
 from lss_swin import runtime
 from lss_swin.checkpoint import newest_checkpoint, open_model
-from lss_swin.config import Config, UsageError
+from lss_swin.config import Config
 from lss_swin.data import open_frames
 from lss_swin.model import Lss
-from lss_swin.nuscenes import Frames
 from lss_swin.ops import backend
+from nuscenes_bev.errors import UsageError
+from nuscenes_bev.frames import Frames
 
 
 def parser_for(what: str, example: str) -> argparse.ArgumentParser:

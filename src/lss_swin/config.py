@@ -13,12 +13,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from nuscenes_bev.errors import UsageError
+
 Config = dict[str, Any]
 PACKAGE = Path(__file__).resolve().parent
-
-
-class UsageError(Exception):
-    """What was asked for cannot be done; the message is one sentence with a next step."""
 
 
 def load_config(path: str, options: Iterable[str] = ()) -> Config:

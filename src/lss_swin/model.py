@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lss_swin.config import Config, UsageError
+from lss_swin.config import Config
 from lss_swin.ops.splat import splat
 from lss_swin.swin import Norm, Swin, convert
+from nuscenes_bev.errors import UsageError
 
 STRIDE = 16
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

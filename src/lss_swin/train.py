@@ -14,14 +14,15 @@ import torch.distributed as dist
 from lss_swin import runtime
 from lss_swin.checkpoint import newest_checkpoint
 from lss_swin.command import bar, guarded, say
-from lss_swin.config import Config, UsageError, load_config, plain
+from lss_swin.config import Config, load_config, plain
 from lss_swin.data import on_device, open_frames, training_loader, validation_loader
 from lss_swin.evaluate import evaluate
 from lss_swin.model import check_sizes
-from lss_swin.nuscenes import Frames
 from lss_swin.ops import backend
 from lss_swin.progress import Interrupt, Progress
 from lss_swin.trainer import Group, Trainer, join_group
+from nuscenes_bev.errors import UsageError
+from nuscenes_bev.frames import Frames
 
 SUMMARY = "summary.json"
 

@@ -20,11 +20,12 @@ from torch import Tensor, nn
 
 from lss_swin import runtime
 from lss_swin.checkpoint import load_checkpoint
-from lss_swin.config import Config, UsageError, plain
+from lss_swin.config import Config, plain
 from lss_swin.data import Batch
 from lss_swin.evaluate import predict
 from lss_swin.graph import StepGraph
 from lss_swin.model import Lss, load_pretrained, parameter_groups
+from nuscenes_bev.errors import UsageError
 
 
 @dataclass(frozen=True)

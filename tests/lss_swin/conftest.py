@@ -40,7 +40,7 @@ def tool(cache: Path) -> Callable[..., Run]:
 @pytest.fixture(scope="session")
 def synthetic_root(cache: Path) -> Path:
     """The default synthetic set."""
-    from lss_swin import synthetic
+    from nuscenes_bev import synthetic
 
     os.environ["XDG_CACHE_HOME"] = str(cache)
     return synthetic.ensure(synthetic.Options(), lambda text: None)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lss_swin.config import UsageError, load_config
+from lss_swin.config import load_config
+from nuscenes_bev.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
 BASELINE = "configs/baseline/lss_swin_nuscenes.py"
@@ -73,6 +74,9 @@ def test_the_baseline_is_found_from_any_folder(tmp_path: Path, monkeypatch: pyte
     assert load_config(BASELINE)["epochs"] == 24
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "src" / "lss_swin").rglob("*.py")), ids=lambda p: p.name)
+FILES = [path for name in ("lss_swin", "nuscenes_bev") for path in sorted((ROOT / "src" / name).rglob("*.py"))]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
 def test_every_file_has_the_syntax_of_python_3_9(path: Path) -> None:
     assert isinstance(ast.parse(path.read_text("utf-8"), feature_version=(3, 9)), ast.Module)

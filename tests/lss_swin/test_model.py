@@ -10,10 +10,11 @@ torch = pytest.importorskip("torch")
 
 import numpy as np
 
-from lss_swin import geometry
-from lss_swin.config import UsageError, load_config
+from lss_swin.config import load_config
 from lss_swin.model import Lss, Upsample, find_cells, load_pretrained, parameter_groups
 from lss_swin.swin import Swin, convert
+from nuscenes_bev import geometry
+from nuscenes_bev.errors import UsageError
 
 pytestmark = pytest.mark.torch
 

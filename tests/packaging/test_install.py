@@ -62,7 +62,8 @@ def test_every_file_of_the_package_is_in_the_wheel(wheel: Path) -> None:
         names = set(archive.namelist())
     wanted = {
         path.relative_to(SRC).as_posix()
-        for path in (SRC / "archfit").rglob("*")
+        for package in ("archfit", "lss_swin", "nuscenes_bev")
+        for path in (SRC / package).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert wanted - names == set()
@@ -74,7 +75,8 @@ def test_every_file_of_the_package_is_in_the_wheel(wheel: Path) -> None:
 def test_nothing_is_in_the_wheel_that_is_not_of_the_package(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         tops = {name.split("/")[0] for name in archive.namelist()}
-    assert tops == {"archfit", "lss_swin", f"archfit-{__version__}.dist-info", f"archfit-{__version__}.data"}
+    own = {f"archfit-{__version__}.dist-info", f"archfit-{__version__}.data"}
+    assert tops == {"archfit", "lss_swin", "nuscenes_bev", *own}
 
 
 def test_twine_and_check_wheel_contents_have_nothing_to_say(built: Path, wheel: Path) -> None:

@@ -22,6 +22,7 @@ _SECONDS = 900.0
 _NEEDS = ("torch", "numpy", "pillow")
 _SPLAT_TOLERANCE = 1e-4  # the workload's own: float32 sums of a few hundred terms below 1
 _WORKLOAD = "lss_swin"
+_PACKAGES = (_WORKLOAD, "nuscenes_bev")
 _CONFIGS = {"cuda": "lss_swin_nuscenes.py", "cpu": "lss_swin_tiny.py"}
 _LARGE_GPU_BYTES = 24_000_000_000
 _SMALL_BATCH = "data.batch_size=2"
@@ -31,19 +32,20 @@ Summary = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Where the training package and its configurations lie."""
+    """Where the training package and its configurations lie; the package of the data set lies beside it."""
 
     package: Path
     configs: Path
 
 
 def find_workload() -> Workload | None:
-    """The package beside archfit, in a checkout or an installed wheel; None if it was not shipped."""
+    """The packages beside archfit, in a checkout or an installed wheel; None if they were not shipped."""
     home = Path(__file__).parents[2]
     package = home / _WORKLOAD
     places = (package / "configs" / "baseline", home / "configs" / "baseline", home.parent / "configs" / "baseline")
     configs = next((place for place in places if (place / _CONFIGS["cuda"]).is_file()), None)
-    return Workload(package, configs) if (package / "train.py").is_file() and configs else None
+    there = all((home / name / "__init__.py").is_file() for name in _PACKAGES)
+    return Workload(package, configs) if there and configs else None
 
 
 def prove_training(
@@ -88,12 +90,13 @@ def _why_not(env: Environment, device: str) -> Text | None:
 
 
 def _train(env: Environment, device: str, workload: Workload) -> tuple[Evidence, Summary | None]:
-    """Run the workload in the target; only its own folder is lent to the target's path."""
+    """Run the workload in the target; only its own folders are lent to the target's path."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="archfit-train-") as folder:
         path, work = Path(folder, "path"), Path(folder, "work")
         path.mkdir()
-        (path / _WORKLOAD).symlink_to(workload.package)
+        for name in _PACKAGES:
+            (path / name).symlink_to(workload.package.parent / name)
         command = _command(env, device, workload, work)
         code, said = run_command(command, timeout_s=_SECONDS, environment={"PYTHONPATH": str(path)})
         summary = _read(work / "summary.json")

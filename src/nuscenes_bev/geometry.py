@@ -59,7 +59,9 @@ def box_corners(centre: Array, size: Array, turn: Array) -> Array:
     return corners @ np.swapaxes(turn, -1, -2) + np.asarray(centre)[..., None, :]
 
 
-def image_affine(source: tuple[int, int], target: tuple[int, int], zoom: float, flip: bool, degrees: float) -> Array:
+def image_affine(
+    source: tuple[int, int], target: tuple[int, int], zoom: float = 1.0, flip: bool = False, degrees: float = 0.0
+) -> Array:
     """(3, 3) from pixels of a source image to pixels of the target: fill the width, keep the bottom, zoom, flip, rotate.
 
     Args:
@@ -79,7 +81,7 @@ def _about(x: float, y: float, angle: float) -> Array:
     return np.array([[cos, -sin, x - cos * x + sin * y], [sin, cos, y - sin * x - cos * y], [0, 0, 1.0]])
 
 
-def bev_affine(flip_x: bool, flip_y: bool, degrees: float, scale: float) -> Array:
+def bev_affine(flip_x: bool = False, flip_y: bool = False, degrees: float = 0.0, scale: float = 1.0) -> Array:
     """(4, 4) augmentation of the ego frame: the same for points and for labels."""
     matrix = np.eye(4)
     matrix[:3, :3] = rotation(yaw_quaternion(np.radians(degrees))) * scale

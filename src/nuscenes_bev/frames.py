@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from lss_swin.config import UsageError
-from lss_swin.geometry import pose, rotation
+from nuscenes_bev.errors import UsageError
+from nuscenes_bev.geometry import box_corners, pose, rotation
 
 Array = Any
 CAMERAS = ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_LEFT", "CAM_BACK", "CAM_BACK_RIGHT")
@@ -84,6 +84,12 @@ class Frames:
         """Frame numbers of "train" or "val", by the official lists of scenes."""
         held_out = VALIDATION[self.version]
         return [i for i, scene in enumerate(self.scenes) if (str(scene) in held_out) == (name == "val")]
+
+    def vehicles(self, number: int) -> tuple[Array, Array]:
+        """Corners (boxes, 8, 3) in the ego frame, see `geometry.box_corners`, and visibility (boxes,) of a frame."""
+        mine = slice(*self.offsets[number : number + 2])
+        boxes = self.boxes[mine]
+        return box_corners(boxes[:, :3], boxes[:, 3:6], rotation(boxes[:, 6:])), self.visibility[mine]
 
 
 def load_frames(root: str | Path, version: str | None = None, say: Callable[[str], object] = print) -> Frames:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from lss_swin.geometry import box_corners, pose, project, rotation, yaw_quaternion
-from lss_swin.nuscenes import CAMERAS
-from lss_swin.synthetic.scene import Array, Options, Scene, Thing
+from nuscenes_bev.frames import CAMERAS
+from nuscenes_bev.geometry import box_corners, pose, project, rotation, yaw_quaternion
+from nuscenes_bev.synthetic.scene import Array, Options, Scene, Thing
 
 # Mounts of a nuScenes car: translation (metres), rotation (w, x, y, z), focal length and centre (pixels of 1600x900), and how
 # long before the lidar's time stamp the camera is exposed (seconds).

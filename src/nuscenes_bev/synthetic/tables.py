@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lss_swin.geometry import yaw_quaternion
-from lss_swin.nuscenes import CAMERAS
-from lss_swin.synthetic.raycast import LIDAR, MOUNTS, camera_matrix, photograph, sweep
-from lss_swin.synthetic.scene import KINDS, Array, Options, Scene, Thing, make_scene
+from nuscenes_bev.frames import CAMERAS
+from nuscenes_bev.geometry import yaw_quaternion
+from nuscenes_bev.synthetic.raycast import LIDAR, MOUNTS, camera_matrix, photograph, sweep
+from nuscenes_bev.synthetic.scene import KINDS, Array, Options, Scene, Thing, make_scene
 
 STEP_S = 0.5
 _RANGE_M = 55.0

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from lss_swin.config import UsageError
-from lss_swin.geometry import yaw_quaternion
-from lss_swin.nuscenes import VALIDATION
+from nuscenes_bev.errors import UsageError
+from nuscenes_bev.frames import VALIDATION
+from nuscenes_bev.geometry import yaw_quaternion
 
 Array = Any
 

@@ -1,24 +1,25 @@
-"""Write a whole data set, complete or not at all, once for all runs; or by `python -m lss_swin.data generate DIR`."""
+"""Write a whole data set, complete or not at all, once for all runs; or by `python -m nuscenes_bev.synthetic DIR`."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
 from PIL import Image
 
-from lss_swin.config import PACKAGE, UsageError
-from lss_swin.nuscenes import CAMERAS, MARKER, cache_folder
-from lss_swin.synthetic.scene import Options
-from lss_swin.synthetic.tables import Tables, render_scene, shared_tables
+from nuscenes_bev.errors import UsageError
+from nuscenes_bev.frames import CAMERAS, MARKER, cache_folder
+from nuscenes_bev.synthetic.scene import Options
+from nuscenes_bev.synthetic.tables import Tables, render_scene, shared_tables
 
 _RELEASE = 2  # a new number whenever the same options give other bytes
 
@@ -98,11 +99,11 @@ def ensure(options: Options, say: Callable[[str], object] = print) -> Path:
     arguments = [f"--{name}={value}" for name, value in asdict(options).items()]
     # One thread each: the processes are as many as the processors.
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    search = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-m", "lss_swin.synthetic", str(root), *arguments]
-    run = subprocess.run(
-        command, env={**os.environ, **threads, "PYTHONPATH": search}, stdout=subprocess.DEVNULL, check=False
-    )
+    home = Path(os.path.abspath(__file__)).parents[2]  # links not followed: beside one may lie anybody's packages
+    search = os.pathsep.join(filter(None, [str(home), os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-m", "nuscenes_bev.synthetic", str(root), *arguments]
+    environment = {**os.environ, **threads, "PYTHONPATH": search}
+    run = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False)
     if run.returncode:
         raise UsageError(
             f"the synthetic set could not be written to {root}; see the lines above, or name another with XDG_CACHE_HOME"
@@ -110,20 +111,18 @@ def ensure(options: Options, say: Callable[[str], object] = print) -> Path:
     return root
 
 
-def main(arguments: Iterable[str] | None = None) -> int:
-    """`python -m lss_swin.data generate DIR`."""
-    import argparse
-
+def main(arguments: Sequence[str] | None = None, program: str = "python -m nuscenes_bev.synthetic") -> int:
+    """`python -m nuscenes_bev.synthetic DIR`; `program` is the command as people know it."""
     parser = argparse.ArgumentParser(
-        prog="python -m lss_swin.data generate",
+        prog=program,
         description="Generate a ray-cast data set that is shaped like nuScenes.",
-        epilog="example: python -m lss_swin.data generate /data/synthetic --scenes 60 --frames 5",
+        epilog=f"example: {program} /data/synthetic --scenes 60 --frames 5",
     )
     parser.add_argument("root", type=Path, help="new folder")
     for name, value in asdict(Options()).items():
         parser.add_argument(f"--{name}", type=int, default=value, help=f"default {value}")
     parser.add_argument("--workers", type=int, help="processes; default: one per processor")
-    given = vars(parser.parse_args(None if arguments is None else list(arguments)))
+    given = vars(parser.parse_args(arguments))
     root, workers = given.pop("root"), given.pop("workers")
     options = Options(**given)
     talks = sys.stderr.isatty()
@@ -132,6 +131,8 @@ def main(arguments: Iterable[str] | None = None) -> int:
     except (UsageError, OSError) as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     print(root)
     return 0
 

@@ -126,8 +126,10 @@ def test_what_is_outside_has_no_gradient_even_of_nan() -> None:
     where[2] = -1
     depth[2], feature[2] = float("nan"), float("nan")
 
-    for backward in (_splat_backward, splat_triton.splat_backward):
-        d_depth, d_feature = backward(grad, depth, feature, where)
+    for d_depth, d_feature in (
+        _splat_backward(grad, depth, feature, where, len(grad)),
+        splat_triton.splat_backward(grad, depth, feature, where),
+    ):
         assert torch.equal(d_depth[2], torch.zeros(4))
         assert torch.equal(d_feature[2], torch.zeros(3))
 
@@ -150,8 +152,8 @@ def test_any_leading_shape() -> None:
 
 def test_the_operator_keeps_the_rules_of_torch_library() -> None:
     depth, feature, where, grad = make(7, 13, 5, 3, torch.float32)
-    torch.library.opcheck(_splat, (depth.requires_grad_(), feature.requires_grad_(), where, 3, None, None, None))
-    torch.library.opcheck(_splat_backward, (grad, depth.detach(), feature.detach(), where))
+    torch.library.opcheck(_splat, (depth.requires_grad_(), feature.requires_grad_(), where, 3))
+    torch.library.opcheck(_splat_backward, (grad, depth.detach(), feature.detach(), where, 3))
 
 
 def test_a_size_beyond_32_bits_is_refused() -> None:

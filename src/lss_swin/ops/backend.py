@@ -40,13 +40,14 @@ def choose(device: torch.device, wanted: str = "auto") -> Backend:
         RuntimeError: Triton was demanded and does not work here.
     """
     global _active
-    if wanted == "torch" or device.type != "cuda":
-        _active = Backend("torch", "asked for" if wanted == "torch" else f"the device is {device.type}")
-        _active = Backend("torch", _active.why, largest_error(device))
-        return _active
-    reason = _try_triton(device)
-    if reason and wanted == "triton":
-        raise RuntimeError(f"splat_backend is 'triton', but {reason}")
+    if wanted == "torch":
+        reason: str | None = "asked for"
+    elif device.type != "cuda":
+        reason = f"the device is {device.type}"
+    else:
+        reason = _try_triton(device)
+        if reason and wanted == "triton":
+            raise RuntimeError(f"splat_backend is 'triton', but {reason}")
     if reason:
         _active = Backend("torch", reason)
         _active = Backend("torch", reason, largest_error(device))

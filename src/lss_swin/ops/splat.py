@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lss_swin.ops import backend
+from lss_swin.ops.library import differentiable
 
 
 def splat_reference(depth_PD: Tensor, feature_PC: Tensor, cells_PD: Tensor, num_cells: int) -> Tensor:
@@ -31,7 +32,7 @@ def splat_reference(depth_PD: Tensor, feature_PC: Tensor, cells_PD: Tensor, num_
     return out.index_add(0, cells_PD[inside_PD].long(), kept_KC)  # (num_cells, C)
 
 
-def splat(depth: Tensor, feature: Tensor, cells: Tensor, num_cells: int, plan: Plan | None = None) -> Tensor:
+def splat(depth: Tensor, feature: Tensor, cells: Tensor, num_cells: int) -> Tensor:
     """Sum camera features into cells.
 
     Args:
@@ -39,87 +40,33 @@ def splat(depth: Tensor, feature: Tensor, cells: Tensor, num_cells: int, plan: P
         feature: (..., C), same leading shape; float16, bfloat16, float32 (summed in float32) or float64.
         cells: (..., D) int32 cell of each point over the whole batch; -1 is outside and dropped.
         num_cells: of the whole batch.
-        plan: from `make_plan(cells, num_cells)`, where the geometry stands still; else made on the way.
 
     Returns:
         (num_cells, C), same dtype as `feature`.
     """
     pixels = math.prod(depth.shape[:-1])
     depth_PD, cells_PD = depth.reshape(pixels, depth.shape[-1]), cells.reshape(pixels, depth.shape[-1])
-    feature_PC = feature.reshape(pixels, feature.shape[-1])
-    return _splat(depth_PD, feature_PC, cells_PD, num_cells, *(plan or (None, None, None)))
+    return _splat(depth_PD, feature.reshape(pixels, feature.shape[-1]), cells_PD, num_cells)
 
 
-Plan = tuple[Tensor, Tensor, Tensor]
-
-
-def make_plan(cells: Tensor, num_cells: int) -> Plan | None:
-    """What `splat` can reuse while `cells` stay the same; None where the backend needs none."""
-    if not backend.uses_triton(cells):
-        return None
+def _forward(depth_PD: Tensor, feature_PC: Tensor, cells_PD: Tensor, num_cells: int) -> Tensor:
+    if not backend.uses_triton(feature_PC):
+        return _forward_by_bins(depth_PD, feature_PC, cells_PD, num_cells)
     from lss_swin.ops import splat_triton
 
-    return splat_triton.plan(cells.reshape(-1), num_cells)
+    return splat_triton.splat_forward(
+        depth_PD, feature_PC, splat_triton.plan(cells_PD.reshape(-1), num_cells), num_cells
+    )
 
 
-@torch.library.custom_op(
-    "lss_swin::splat",
-    mutates_args=(),
-    schema="(Tensor depth, Tensor feature, Tensor cells, SymInt num_cells,"
-    " Tensor? rows, Tensor? order, Tensor? long) -> Tensor",
-)
-def _splat(
-    depth: Tensor,
-    feature: Tensor,
-    cells: Tensor,
-    num_cells: int,
-    rows: Tensor | None,
-    order: Tensor | None,
-    long: Tensor | None,
-) -> Tensor:
-    depth, feature, cells = depth.contiguous(), feature.contiguous(), cells.contiguous()
-    if not backend.uses_triton(feature):
-        return _forward_by_bins(depth, feature, cells, num_cells)
+def _backward(
+    grad: Tensor, depth_PD: Tensor, feature_PC: Tensor, cells_PD: Tensor, num_cells: int
+) -> tuple[Tensor, Tensor]:
+    if not backend.uses_triton(feature_PC):
+        return _backward_by_bins(grad, depth_PD, feature_PC, cells_PD)
     from lss_swin.ops import splat_triton
 
-    if rows is None or order is None or long is None:
-        rows, order, long = splat_triton.plan(cells.reshape(-1), num_cells)
-    return splat_triton.splat_forward(depth, feature, (rows, order, long), num_cells)
-
-
-@_splat.register_fake
-def _(depth: Tensor, feature: Tensor, cells: Tensor, num_cells: int, *plan: object) -> Tensor:
-    return feature.new_empty((num_cells, feature.shape[1]))
-
-
-@torch.library.custom_op(
-    "lss_swin::splat_backward",
-    mutates_args=(),
-    schema="(Tensor grad, Tensor depth, Tensor feature, Tensor cells) -> (Tensor, Tensor)",
-)
-def _splat_backward(grad: Tensor, depth: Tensor, feature: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
-    grad, depth, feature, cells = (t.contiguous() for t in (grad, depth, feature, cells))
-    if not backend.uses_triton(feature):
-        return _backward_by_bins(grad, depth, feature, cells)
-    from lss_swin.ops import splat_triton
-
-    return splat_triton.splat_backward(grad, depth, feature, cells)
-
-
-@_splat_backward.register_fake
-def _(grad: Tensor, depth: Tensor, feature: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(depth), torch.empty_like(feature)
-
-
-def _remember(ctx: object, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[:3])  # type: ignore[attr-defined]
-
-
-def _differentiate(ctx: object, grad: Tensor) -> tuple[Tensor | None, ...]:
-    return (*_splat_backward(grad, *ctx.saved_tensors), None, None, None, None, None)  # type: ignore[attr-defined]
-
-
-_splat.register_autograd(_differentiate, setup_context=_remember)
+    return splat_triton.splat_backward(grad, depth_PD, feature_PC, cells_PD)
 
 
 def _wide(tensor: Tensor) -> Tensor:
@@ -141,9 +88,7 @@ def _backward_by_bins(grad: Tensor, depth_PD: Tensor, feature_PC: Tensor, cells_
     slopes = torch.cat([grad, grad.new_zeros((1, grad.shape[1]))]).to(wide_PC.dtype)  # a row of zeros for outside
     outside_PD = cells_PD < 0
     target_DP = torch.where(outside_PD, grad.shape[0], cells_PD).t().contiguous()
-    weight_DP = (
-        depth_PD.to(wide_PC.dtype).masked_fill(outside_PD, 0.0).t()
-    )  # what is outside counts for nothing, NaN too
+    weight_DP = depth_PD.to(wide_PC.dtype).masked_fill(outside_PD, 0.0).t()  # outside counts for nothing, NaN too
     d_depth_DP = torch.empty(target_DP.shape, dtype=wide_PC.dtype, device=grad.device)
     d_feature_PC = torch.zeros_like(wide_PC)
     for d, (weight_P, target_P) in enumerate(zip(weight_DP, target_DP)):
@@ -152,3 +97,12 @@ def _backward_by_bins(grad: Tensor, depth_PD: Tensor, feature_PC: Tensor, cells_
         d_feature_PC.addcmul_(slope_PC, weight_P[:, None])
     d_depth_PD = d_depth_DP.t().masked_fill(outside_PD, 0.0).to(depth_PD.dtype).contiguous()
     return d_depth_PD, d_feature_PC.to(feature_PC.dtype)
+
+
+_splat, _splat_backward = differentiable(
+    "splat",
+    "Tensor depth, Tensor feature, Tensor cells, SymInt num_cells",
+    _forward,
+    _backward,
+    fake=lambda depth, feature, cells, num_cells: feature.new_empty((num_cells, feature.shape[1])),
+)

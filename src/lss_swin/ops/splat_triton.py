@@ -128,9 +128,8 @@ def backward_kernel(
         weight = tl.load(depth + pixel * D + d, mask=inside, other=0.0).to(SUM)
         wanted = inside[:, None] & (channel < C)[None, :]
         slope = tl.load(grad + cell[:, None] * C + channel[None, :], mask=wanted, other=0.0).to(SUM)
-        cell = tl.load(
-            cells + pixel * D + d + BINS, mask=d + BINS < D, other=-1
-        )  # the next, before the sum waits for memory
+        # The next cells, before the sum waits for memory.
+        cell = tl.load(cells + pixel * D + d + BINS, mask=d + BINS < D, other=-1)
         along = tl.where(inside, tl.sum(slope * value[None, :], axis=1), 0.0)  # 0 outside, also where the value is NaN
         tl.store(d_depth + pixel * D + d, along.to(d_depth.dtype.element_ty), mask=d < D)
         total += weight[:, None] * slope
@@ -196,26 +195,13 @@ def _plan_by_sorting(cells: Tensor, num_cells: int) -> Plan:
 def forward_shape(points: int, num_cells: int, channels: int) -> dict[str, int]:
     """Tile of the forward kernel; it depends on sizes only, never on timings, so that the order of summation is fixed."""
     block = min(triton.next_power_of_2(max(channels, 1)), 128)
-    if points > _ALL_LONG * num_cells:
-        return {
-            "CELLS": 1,
-            "POINTS": 32,
-            "LONG_POINTS": 32,
-            "CHANNELS": block,
-            "LONG": _INT32_LIMIT - 1,
-            "num_warps": 1,
-        }
-    if points > _MANY * num_cells and block <= 64:
-        return {
-            "CELLS": 8,
-            "POINTS": 256 // block,
-            "LONG_POINTS": 2048 // block,
-            "CHANNELS": block,
-            "LONG": LONG,
-            "num_warps": 1,
-        }
     tile = max(512 // block, 4)
-    return {"CELLS": 4, "POINTS": tile // 4, "LONG_POINTS": tile, "CHANNELS": block, "LONG": LONG, "num_warps": 1}
+    cells, short, longer, limit = 4, tile // 4, tile, LONG
+    if points > _ALL_LONG * num_cells:
+        cells, short, longer, limit = 1, 32, 32, _INT32_LIMIT - 1
+    elif points > _MANY * num_cells and block <= 64:
+        cells, short, longer = 8, 256 // block, 2048 // block
+    return {"CELLS": cells, "POINTS": short, "LONG_POINTS": longer, "CHANNELS": block, "LONG": limit, "num_warps": 1}
 
 
 def backward_shape(channels: int) -> dict[str, int]:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lss_swin.ops import backend
+from lss_swin.ops.library import differentiable
 
 MASKED = -100.0  # what Swin adds where two tokens were not neighbours before the shift
 
@@ -53,14 +54,12 @@ def window_attention_reference(qkv: Tensor, bias: Tensor, window: int, shift: in
     x = torch.roll(x, (-shift_y, -shift_x), (1, 2))
     rows, columns = x.shape[1] // window, x.shape[2] // window
     x = x.reshape(B, rows, window, columns, window, 3, heads, -1)  # (B, rows, w, columns, w, 3, h, d)
-    x = x.permute(5, 0, 1, 3, 6, 2, 4, 7).reshape(
-        3, B, rows * columns, heads, window * window, -1
-    )  # (3, B, S, h, T, d)
+    x = x.permute(5, 0, 1, 3, 6, 2, 4, 7)  # (3, B, rows, columns, h, w, w, d)
+    x = x.reshape(3, B, rows * columns, heads, window * window, -1)  # (3, B, S, h, T, d)
     mask = bias + _mask(rows * window, columns * window, window, shift_y, shift_x, qkv.device)  # (S or 1, h, T, T)
     x = F.scaled_dot_product_attention(x[0], x[1], x[2], attn_mask=mask.to(qkv.dtype))  # (B, S, h, T, d)
-    x = x.reshape(B, rows, columns, heads, window, window, -1).permute(
-        0, 1, 4, 2, 5, 3, 6
-    )  # (B, rows, w, columns, w, h, d)
+    x = x.reshape(B, rows, columns, heads, window, window, -1)  # (B, rows, columns, h, w, w, d)
+    x = x.permute(0, 1, 4, 2, 5, 3, 6)  # (B, rows, w, columns, w, h, d)
     x = x.reshape(B, rows * window, columns * window, width // 3)  # (B, H', W', C)
     return torch.roll(x, (shift_y, shift_x), (1, 2))[:, :H, :W].contiguous()  # (B, H, W, C)
 
@@ -70,9 +69,8 @@ def _mask(height: int, width: int, window: int, shift_y: int, shift_x: int, devi
     if not shift_y and not shift_x:
         return torch.zeros(1, 1, 1, 1, device=device)
     region = 3 * _region(height, window, shift_y, device)[:, None] + _region(width, window, shift_x, device)
-    parts = (
-        region.reshape(height // window, window, width // window, window).transpose(1, 2).reshape(-1, window * window)
-    )
+    parts = region.reshape(height // window, window, width // window, window)  # (rows, w, columns, w)
+    parts = parts.transpose(1, 2).reshape(-1, window * window)  # (S, T)
     return torch.where(parts[:, None, :, None] == parts[:, None, None, :], 0.0, MASKED)
 
 
@@ -82,43 +80,22 @@ def _region(length: int, window: int, shift: int, device: torch.device) -> Tenso
     return (at >= length - window).long() * (shift > 0) + (at >= length - shift).long()
 
 
-@torch.library.custom_op(
-    "lss_swin::window_attention", mutates_args=(), schema="(Tensor qkv, Tensor bias, int window, int shift) -> Tensor"
-)
-def _attend(qkv: Tensor, bias: Tensor, window: int, shift: int) -> Tensor:
+def _forward(qkv: Tensor, bias: Tensor, window: int, shift: int) -> Tensor:
     from lss_swin.ops import window_triton
 
-    return window_triton.attend(qkv.contiguous(), bias.contiguous(), window, shift)
+    return window_triton.attend(qkv, bias, window, shift)
 
 
-@_attend.register_fake
-def _(qkv: Tensor, bias: Tensor, window: int, shift: int) -> Tensor:
-    return qkv.new_empty((*qkv.shape[:3], qkv.shape[3] // 3))
-
-
-@torch.library.custom_op(
-    "lss_swin::window_attention_backward",
-    mutates_args=(),
-    schema="(Tensor grad, Tensor qkv, Tensor bias, int window, int shift) -> (Tensor, Tensor)",
-)
-def _attend_backward(grad: Tensor, qkv: Tensor, bias: Tensor, window: int, shift: int) -> tuple[Tensor, Tensor]:
+def _backward(grad: Tensor, qkv: Tensor, bias: Tensor, window: int, shift: int) -> tuple[Tensor, Tensor]:
     from lss_swin.ops import window_triton
 
-    return window_triton.attend_backward(grad.contiguous(), qkv.contiguous(), bias.contiguous(), window, shift)
+    return window_triton.attend_backward(grad, qkv, bias, window, shift)
 
 
-@_attend_backward.register_fake
-def _(grad: Tensor, qkv: Tensor, bias: Tensor, window: int, shift: int) -> tuple[Tensor, Tensor]:
-    return qkv.new_empty(qkv.shape), bias.new_empty(bias.shape)
-
-
-def _remember(ctx: object, inputs: tuple[Tensor, Tensor, int, int], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[:2])  # type: ignore[attr-defined]
-    ctx.sides = inputs[2:]  # type: ignore[attr-defined]
-
-
-def _differentiate(ctx: object, grad: Tensor) -> tuple[Tensor | None, ...]:
-    return (*_attend_backward(grad, *ctx.saved_tensors, *ctx.sides), None, None)  # type: ignore[attr-defined]
-
-
-_attend.register_autograd(_differentiate, setup_context=_remember)
+_attend, _ = differentiable(
+    "window_attention",
+    "Tensor qkv, Tensor bias, int window, int shift",
+    _forward,
+    _backward,
+    fake=lambda qkv, bias, window, shift: qkv.new_empty((*qkv.shape[:3], qkv.shape[3] // 3)),
+)

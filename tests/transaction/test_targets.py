@@ -22,12 +22,10 @@ from archfit.transaction import (
     Journal,
     apply,
     read_history,
-    refuse_conda_owned,
     refuse_linked,
     refuse_unfit,
     roll_back,
 )
-from archfit.transaction.conda import conda_owned
 from archfit.transaction.installer import Lock, create_environment, install, lock_of
 from archfit.transaction.users import users_of
 from archfit.uv import run_uv
@@ -137,37 +135,11 @@ def test_what_conda_writes_into_afterwards_stays_out_of_the_kept_state(conda: Pa
     assert kept.read_text("utf-8") == "==> 2026-11-25 <==\n"
 
 
-def test_what_conda_installed_is_left_to_conda(conda: Path) -> None:
-    assert conda_owned(conda) == {"owner": "owner-of-conda"}
-    with pytest.raises(ApplyError) as caught:
-        refuse_conda_owned(conda, {"owner": "2", "demo": "2"}, None)
-    assert (caught.value.key, caught.value.values["packages"]) == ("refuse-conda-owned", "owner")
-    command = f"conda install --prefix {conda} --channel conda-forge owner-of-conda=2"
-    assert caught.value.values["command"] == command
-    refuse_conda_owned(conda, {"demo": "2"}, None)
-
-
-def test_a_torch_of_conda_is_changed_by_a_conda_command(conda: Path) -> None:
-    info = LIBRARY / "site-packages/torch-2.4.1-py3.11.egg-info"
-    (conda / info).mkdir()
-    (conda / info / "PKG-INFO").write_text("Name: torch\nVersion: 2.4.1\n", "utf-8")
-    record = {"name": "pytorch", "version": "2.4.1", "files": [f"{info}/PKG-INFO"]}
-    (conda / "conda-meta/pytorch-2.4.1-py3.11_cuda12.1.json").write_text(json.dumps(record), "utf-8")
-    with pytest.raises(ApplyError) as caught:
-        refuse_conda_owned(conda, {"torch": "2.8.0+cu128"}, "12.8")
-    words = "--channel conda-forge 'pytorch-gpu>=2.8.0' 'cuda-version>=12.8'"
-    assert caught.value.values["command"] == f"conda install --prefix {conda} {words}"
-
-
-def test_what_pip_has_put_in_the_place_of_condas_is_pips(conda: Path, wheels: Path) -> None:
-    add(conda / "bin/python", "owner==2")
-    assert conda_owned(conda) == {}
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"name": "a"}', '{"files": 3, "name": "a"}'])
-def test_a_damaged_record_of_conda_is_no_reason_to_fail(conda: Path, text: str) -> None:
-    (conda / "conda-meta/damaged-1-0.json").write_text(text, "utf-8")
-    assert conda_owned(conda) == {"owner": "owner-of-conda"}
+@pytest.mark.parametrize("mark", ["conda-meta/frozen", f"{LIBRARY}/EXTERNALLY-MANAGED"], ids=["CEP 22", "PEP 668"])
+def test_a_conda_environment_that_is_closed_is_refused(conda: Path, mark: str) -> None:
+    (conda / mark).write_text("{}\n", "utf-8")
+    error = refusal(conda)
+    assert (error.key, error.values["path"]) == ("refuse-conda-closed", conda / mark)
 
 
 @pytest.mark.parametrize("marked", [False, True], ids=["", "externally managed (PEP 668)"])

@@ -10,7 +10,7 @@ from archfit import extensions
 from archfit.api.diagnosing import environment_root
 from archfit.catalog import load_catalog
 from archfit.checks import diagnose
-from archfit.errors import ObserveError, ProblemError
+from archfit.errors import ApplyError, ObserveError, ProblemError
 from archfit.model import (
     Diagnosis,
     Environment,
@@ -24,6 +24,7 @@ from archfit.model import (
     Verification,
 )
 from archfit.planner import priced
+from archfit.planner.conda import conda_commands, owned
 from archfit.probe import Wish, observe
 from archfit.rebuild import Built, OnProgress, Wanted, install_built
 from archfit.transaction import (
@@ -31,7 +32,6 @@ from archfit.transaction import (
     Journal,
     apply,
     read_history,
-    refuse_conda_owned,
     refuse_linked,
     refuse_unfit,
     remove_states,
@@ -118,16 +118,24 @@ def prepare_upgrade(
         raise ProblemError("nothing-to-apply", kind=best.kind, command=plan.environment.command("plan"))
     if not any(step.action in ("install", "rebuild") for step in best.steps):  # a new environment, for instance
         raise ProblemError("nothing-to-apply", kind=best.kind, command=plan.environment.command("plan"))
-    root, cuda = plan.environment.root, best.torch.cuda if best.torch else None
+    root = plan.environment.root
     refuse_unfit(root)
-    refuse_conda_owned(root, {step.package: step.wanted for step in _installs(best)}, cuda)
+    _refuse_conda_owned(plan.environment, best, {step.package: step.wanted for step in _installs(best)})
     lock = _lock(plan, best, bundle, on_bytes)
-    refuse_conda_owned(root, {change.name: change.wanted for change in lock.changes}, cuda)
+    _refuse_conda_owned(plan.environment, best, {change.name: change.wanted for change in lock.changes})
     to_compile, left = extensions.to_compile(plan.environment, best) if rebuild and not bundle else ((), ())
     changing = [*(change.name for change in lock.changes), *(wanted.name for wanted in to_compile)]
     refuse_linked(root, {name: _modules(plan.environment, name) for name in changing})
     option = replace(best, requires=priced(best.requires, lock.changes))
     return Prepared(diagnosis, option, lock, (*_left_over(plan, to_compile), *left), to_compile)
+
+
+def _refuse_conda_owned(environment: Environment, option: Option, wanted: Mapping[str, str | None]) -> None:
+    """Refuse to replace with wheels what conda installed; `wanted` are the packages that change, with their new versions."""
+    if mine := owned(environment, wanted):
+        commands = conda_commands(environment, wanted, option.torch.cuda if option.torch else None)
+        values = {"packages": ", ".join(mine), "target": environment.root, "command": " && ".join(commands)}
+        raise ApplyError("refuse-conda-owned", **values)
 
 
 def compile_extensions(prepared: Prepared, on_progress: OnProgress, *, talk: bool = False) -> Prepared:

@@ -167,6 +167,16 @@ class Shadow:
 
 
 @dataclass(frozen=True, slots=True)
+class CondaPrefix:
+    """What conda's records of a prefix say: all its `packages`; `owns` leads from the Python packages that are in place to
+    conda's names of them.
+    """
+
+    packages: frozenset[str]
+    owns: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Surroundings:
     """What lies around an environment and can spoil it.
 
@@ -193,7 +203,7 @@ class Environment:
     """Everything that was observed; the checks look at nothing else.
 
     `root` and `python` are the target, `chosen` why it was taken (a key of the texts), `unreadable` are files with the
-    reason, `interrupted` is a change that was cut off half-way.
+    reason, `interrupted` is a change that was cut off half-way, `conda` what conda knows of a prefix that it made.
     """
 
     root: Path
@@ -207,6 +217,7 @@ class Environment:
     driver: Known[Driver] | Unknown
     interrupted: Interruption | None = None
     surroundings: Known[Surroundings] | Unknown = _UNSEEN
+    conda: CondaPrefix | None = None
 
     @property
     def gpu_states(self) -> tuple[GpuState, ...]:

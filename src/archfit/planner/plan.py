@@ -10,6 +10,7 @@ from archfit.catalog import Build, Catalog, Toolkit
 from archfit.errors import ObserveError
 from archfit.model import Diagnosis, Known, Option, Plan, Question, Severity, State, Text, Unsolved
 from archfit.planner.builds import Answers, Candidate, Strategy, candidates, picked, serving, unasked
+from archfit.planner.conda import left_to_conda, nightly_of_conda
 from archfit.planner.extensions import followed, left_ways, rebuild_option, ways_for
 from archfit.planner.jetson import jetpack_option, jetson_unsolved
 from archfit.planner.options import (
@@ -92,13 +93,14 @@ def plan(diagnosis: Diagnosis, catalog: Catalog, wish: PlanWish, answers: Answer
     if _nothing_to_do(diagnosis, situation, wish, said):
         return Plan(diagnosis.environment, (Option("none", Text("none")),), (), ())
     found = candidates(situation, wish.strategy, said)
-    options = _options(situation, wish, found, said)
+    env = situation.environment
+    options = [left_to_conda(option, env) for option in _options(situation, wish, found, said)]
     resolvable = any(option.kind == "upgrade" for option in options)
     return Plan(
         diagnosis.environment,
         tuple(options),
         _unsolved(situation, options, found),
-        rejections(situation, found),
+        (*rejections(situation, found), *nightly_of_conda(env)),
         (*_pretended(situation), *_notices(answers, resolvable=resolvable)),
     )
 
@@ -145,7 +147,8 @@ def _options(situation: Situation, wish: PlanWish, found: Sequence[Candidate], a
 def _fallbacks(situation: Situation) -> list[Option]:
     """A nightly, and a build from source."""
     options = []
-    if _newest_is_installable(situation) and (nightly := _nightly_toolkit(situation)):
+    pip_may = not nightly_of_conda(situation.environment)
+    if pip_may and _newest_is_installable(situation) and (nightly := _nightly_toolkit(situation)):
         newest = situation.catalog.builds[-1].torch  # the nearest release to a nightly
         options.append(followed(nightly_option(situation, nightly), ways_for(situation, newest, nightly.cuda)))
     if _source_fits_python(situation) and (toolkit := _source_toolkit(situation)):

@@ -15,6 +15,7 @@ from archfit.child import run_child
 from archfit.errors import UsageError
 from archfit.model import CONDA_BASE, Driver, DriverRelease, Environment, Gpu, Interpreter, Known, Unknown
 from archfit.probe.choose import Choice, choose_target
+from archfit.probe.conda import read_conda
 from archfit.probe.gpus import query_machine, query_states
 from archfit.probe.packages import Installed, Progress, observe_packages
 from archfit.probe.surroundings import observe_surroundings
@@ -59,6 +60,7 @@ def observe(wish: Wish, catalog: Catalog, progress: Progress | None = None) -> E
         torch_cuda=_torch_cuda(_site_dirs(choice, interpreter)),
         gpus=Known(gpus, "--gpu") if gpus else real,
         driver=Known(driver, "--driver") if driver else _complete(machine.driver, catalog),
+        conda=read_conda(choice.root),
     )
     states = query_states() if isinstance(machine.gpus, Known) else ()
     return replace(env, surroundings=Known(observe_surroundings(env, os.environ, states), "this machine"))

@@ -5,7 +5,6 @@ the disk before each step, so a cut at any moment can be finished or undone.
 """
 
 from archfit.transaction.apply import Change, apply
-from archfit.transaction.conda import refuse_conda_owned
 from archfit.transaction.fitness import refuse_linked, refuse_unfit
 from archfit.transaction.journal import Journal, read_history
 from archfit.transaction.kept import freed_bytes, kept_bytes
@@ -20,7 +19,6 @@ __all__ = [
     "kept_bytes",
     "read_history",
     "recover",
-    "refuse_conda_owned",
     "refuse_linked",
     "refuse_unfit",
     "remove_states",

@@ -1,0 +1,66 @@
+"""What conda installed is planned for with conda's commands. That conda takes them is tried in tests/e2e/test_conda.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from archfit.model import CondaPrefix, Environment, Plan
+from archfit.planner.conda import conda_commands
+from worlds import plan_of, vision, world
+from worlds import torch as torch_of
+
+OWNS = {"torch": "pytorch", "torchvision": "torchvision", "typing-extensions": "typing_extensions"}
+
+
+def in_conda(*held: str, owns: dict[str, str] = OWNS) -> Environment:
+    """torch 2.4.1 and torchvision in a prefix whose packages conda installed, `held` among them."""
+    conda = CondaPrefix(frozenset({*owns.values(), *held}), owns)
+    return world(torch_of(), vision(), release="580.65.06", conda=conda)
+
+
+def best_commands(plan: Plan) -> tuple[str, ...]:
+    best = plan.options[0]
+    assert (best.kind, best.pip) == ("upgrade", best.uv)
+    return best.pip
+
+
+def test_a_torch_of_condas_is_changed_by_conda() -> None:
+    place = "conda install --prefix /env --channel conda-forge"
+    specs = "'pytorch-gpu>=2.8.0' 'pytorch>=2.8.0' torchvision 'cuda-version>=12.8,<13'"
+    plan = plan_of(in_conda())
+    assert best_commands(plan) == (f"{place} {specs}",)
+    assert plan.options[0].risks[0].key == "risk-conda"
+
+
+@pytest.mark.parametrize("holder", ["pytorch-cuda", "cudatoolkit", "pytorch-cpu"])
+def test_what_holds_the_old_cuda_goes_first(holder: str) -> None:
+    remove, _ = best_commands(plan_of(in_conda(holder, "numpy")))
+    assert remove == f"conda remove --force --prefix /env {holder}"
+
+
+def test_no_way_puts_wheels_over_what_conda_installed() -> None:
+    plan = plan_of(in_conda())
+    assert [o.kind for o in plan.options if any("pip install torch" in c for c in (*o.pip, *o.uv))] == []
+    assert "nightly" not in [o.kind for o in plan.options]
+    assert "conda-no-nightly" in [r.why.key for r in plan.rejected]
+
+
+def test_a_torch_of_pips_in_a_conda_environment_is_pips() -> None:
+    inside = plan_of(in_conda(owns={"typing-extensions": "typing_extensions"}))
+    outside = plan_of(world(torch_of(), vision(), release="580.65.06"))
+    assert inside.options == outside.options
+    assert inside.rejected == outside.rejected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "cuda", "specs"),
+    [
+        ({"typing-extensions": "4.16.0", "demo": "2"}, "12.8", "typing_extensions=4.16.0"),
+        ({"torchvision": "0.19.1"}, None, "torchvision=0.19.1"),
+        ({"torch": "2.8.0+cu128"}, None, "'pytorch-gpu>=2.8.0' 'pytorch>=2.8.0'"),
+        ({"torch": "2.15.0"}, "13.2", "'pytorch-gpu>=2.15.0' 'pytorch>=2.15.0' 'cuda-version>=13.2,<14'"),
+    ],
+)
+def test_the_words_for_conda(wanted: dict[str, str | None], cuda: str | None, specs: str) -> None:
+    (command,) = conda_commands(in_conda(), wanted, cuda)
+    assert command == f"conda install --prefix /env --channel conda-forge {specs}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from archfit.model import CondaPrefix, Environment, Plan
-from archfit.planner.conda import conda_commands
-from worlds import plan_of, vision, world
+from archfit.model import CondaPrefix, Environment, LockedPackage, Option, Plan, Text
+from archfit.planner.conda import conda_commands, left_to_conda
+from worlds import diagnosis_of, plan_of, vision, world
 from worlds import torch as torch_of
 
 OWNS = {"torch": "pytorch", "torchvision": "torchvision", "typing-extensions": "typing_extensions"}
@@ -29,7 +31,23 @@ def test_a_torch_of_condas_is_changed_by_conda() -> None:
     specs = "'pytorch-gpu>=2.8.0' 'pytorch>=2.8.0' torchvision 'cuda-version>=12.8,<13'"
     plan = plan_of(in_conda())
     assert best_commands(plan) == (f"{place} {specs}",)
-    assert plan.options[0].risks[0].key == "risk-conda"
+    best = plan.options[0]
+    assert best.risks[0].key == "risk-conda"
+    assert (best.torch.index, best.locked, best.requires.download_bytes) == ("conda-forge", (), None)
+    assert {step.index for step in best.steps} == {"conda-forge"}
+
+
+def test_one_option_for_each_major_release_of_cuda() -> None:
+    """Which release it becomes is conda's to choose: torch 2.7.1 from an index of wheels is no other way."""
+    options = [option for option in plan_of(in_conda()).options if option.kind == "upgrade"]
+    majors = [option.torch.cuda.split(".")[0] for option in options]
+    assert majors == ["12", "13"]
+
+
+def test_the_way_out_is_the_plan_and_not_an_upgrade_that_would_be_refused() -> None:
+    primary = diagnosis_of(in_conda()).primary
+    assert primary is not None
+    assert primary.fix.startswith("archfit plan ")
 
 
 @pytest.mark.parametrize("holder", ["pytorch-cuda", "cudatoolkit", "pytorch-cpu"])
@@ -50,6 +68,19 @@ def test_a_torch_of_pips_in_a_conda_environment_is_pips() -> None:
     outside = plan_of(world(torch_of(), vision(), release="580.65.06"))
     assert inside.options == outside.options
     assert inside.rejected == outside.rejected
+
+
+def test_what_conda_must_change_before_pip_is_said() -> None:
+    """torch is pip's, and the resolver found that it needs another typing-extensions, which is conda's."""
+    package = LockedPackage("typing-extensions", "4.9.0", "4.16.0", 1, "0", ("0",), "PyPI")
+    option = Option("upgrade", Text("none"), locked=(package,))
+    env = in_conda(owns={"typing-extensions": "typing_extensions"})
+    (left,) = left_to_conda([option], env)
+    values = {
+        "packages": "typing-extensions",
+        "command": "conda install --prefix /env --channel conda-forge typing_extensions=4.16.0",
+    }
+    assert left == replace(option, risks=(Text("risk-conda-first", values),))
 
 
 @pytest.mark.parametrize(

@@ -248,9 +248,13 @@ class Environment:
 
     @property
     def cure(self) -> str:
-        """The command that gets out of here: environments of their own are changed, for the rest there are commands."""
+        """The command that gets out of here: environments of their own are changed.
+
+        For the rest, and for a torch that conda installed, there are the commands of a plan.
+        """
         fixed = isinstance(self.interpreter, Known) and not self.interpreter.value.is_changeable
-        return self.command("plan" if fixed else "upgrade")
+        of_conda = self.conda is not None and "torch" in self.conda.owns
+        return self.command("plan" if fixed or of_conda else "upgrade")
 
     def listed(self, gpu: Gpu) -> bool:
         """Does the driver itself list this GPU? Then it knows it, whatever a table of first drivers says."""

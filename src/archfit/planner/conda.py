@@ -13,6 +13,13 @@ from archfit.model import Environment, Option, Rejected, Text
 _FAMILY = ("torchvision", "torchaudio")
 """conda chooses their release to fit torch, by what its packages ask for."""
 
+CHANNEL = "conda-forge"
+
+_OF_WHEELS = frozenset({
+    "risk-index", "risk-documented", "risk-inferred", "risk-others", "risk-pinned", "risk-unconfirmed", "risk-tegra",
+})  # fmt: skip
+"""What is said of a wheel, and of what the resolver of wheels found."""
+
 
 def owned(environment: Environment, names: Iterable[str]) -> tuple[str, ...]:
     """Those of these Python packages that conda installed."""
@@ -35,18 +42,60 @@ def conda_commands(environment: Environment, wanted: Mapping[str, str | None], c
     specs = [spec for name in mine for spec in _specs(name, wanted, conda.owns[name])]
     if "torch" in mine and cuda:
         specs.append(f"cuda-version>={cuda},<{CudaVersion.parse(cuda).major + 1}")
-    return (*remove, shlex.join(["conda", "install", *place, "--channel", "conda-forge", *specs]))
+    return (*remove, shlex.join(["conda", "install", *place, "--channel", CHANNEL, *specs]))
 
 
-def left_to_conda(option: Option, environment: Environment) -> Option:
-    """The option with conda's commands, where it changes what conda installed."""
+def left_to_conda(options: Iterable[Option], environment: Environment) -> list[Option]:
+    """The options with conda's commands, where they change what conda installed.
+
+    Which release it becomes is conda's to choose, so of those for one major release of CUDA the best stands for all.
+    """
+    kept: list[Option] = []
+    majors: set[int] = set()
+    for option in (_by_conda(option, environment) for option in options):
+        if option.torch and option.torch.cuda and option.torch.index == CHANNEL:
+            major = CudaVersion.parse(option.torch.cuda).major
+            if major in majors:
+                continue
+            majors.add(major)
+        kept.append(option)
+    return kept
+
+
+def _by_conda(option: Option, environment: Environment) -> Option:
     wanted = {step.package: step.wanted for step in option.steps if step.action == "install"}
     mine = owned(environment, wanted)
     if not mine:
-        return option
+        return _after_conda(option, environment)
     commands = conda_commands(environment, wanted, option.torch.cuda if option.torch else None)
-    risk = Text("risk-conda", {"packages": ", ".join(mine)})
-    return replace(option, pip=commands, uv=commands, risks=(risk, *option.risks))
+    why = (Text("conda-why"),)
+    changed = replace(
+        option,
+        steps=tuple(replace(s, index=CHANNEL, why=why) if s.package in mine else s for s in option.steps),
+        requires=replace(option.requires, disk_bytes=None, download_bytes=None),
+        risks=(
+            Text("risk-conda", {"packages": ", ".join(mine)}),
+            *(r for r in option.risks if r.key not in _OF_WHEELS),
+        ),
+        pip=commands,
+        uv=commands,
+        locked=(),
+    )
+    if "torch" not in mine or option.torch is None:
+        return changed
+    values = {"torch": option.torch.version, "cuda": str(option.torch.cuda)}
+    return replace(changed, summary=Text("by-conda", values), torch=replace(option.torch, index=CHANNEL))
+
+
+def _after_conda(option: Option, environment: Environment) -> Option:
+    """A change of what pip installed that needs other releases of what conda installed."""
+    wanted = {package.name: package.wanted for package in option.locked}
+    mine = owned(environment, wanted)
+    if not mine:
+        return option
+    (command,) = conda_commands(environment, wanted, None)
+    risk = Text("risk-conda-first", {"packages": ", ".join(mine), "command": command})
+    return replace(option, risks=(risk, *option.risks))
 
 
 def nightly_of_conda(environment: Environment) -> tuple[Rejected, ...]:

@@ -94,7 +94,7 @@ def plan(diagnosis: Diagnosis, catalog: Catalog, wish: PlanWish, answers: Answer
         return Plan(diagnosis.environment, (Option("none", Text("none")),), (), ())
     found = candidates(situation, wish.strategy, said)
     env = situation.environment
-    options = [left_to_conda(option, env) for option in _options(situation, wish, found, said)]
+    options = left_to_conda(_options(situation, wish, found, said), env)
     resolvable = any(option.kind == "upgrade" for option in options)
     return Plan(
         diagnosis.environment,

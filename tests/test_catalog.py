@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib import resources
 from itertools import pairwise
 from typing import Any
@@ -11,10 +12,12 @@ import pytest
 
 from archfit.arch import ComputeCapability, CudaVersion, Verdict
 from archfit.catalog import load_catalog
+from archfit.catalog.tables import load_toml
 from archfit.errors import UsageError
-from archfit.model import DriverRelease
+from archfit.model import DriverRelease, Gpu
 
 CATALOG = load_catalog()
+PLATFORMS = ["linux_x86_64", "win_amd64"]
 TABLES = ["builds.json", "gpus.json", "toolkits.json"]
 
 
@@ -45,15 +48,64 @@ def test_no_source_is_unused(name: str) -> None:
     assert used == set(range(len(loaded["sources"])))
 
 
-def test_a_newer_cuda_never_needs_an_older_driver() -> None:
-    assert [(a.cuda, b.cuda) for a, b in pairwise(CATALOG.toolkits) if b.min_driver < a.min_driver] == []
-    shipped = [t.first_driver for t in CATALOG.toolkits if t.first_driver]
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_a_newer_cuda_never_needs_an_older_driver(platform: str) -> None:
+    floors = [toolkit.floor.on(platform) for toolkit in CATALOG.toolkits]
+    assert floors == sorted(floors)
+    shipped = [driver for toolkit in CATALOG.toolkits if (driver := toolkit.first.on(platform))]
     assert shipped == sorted(set(shipped))
 
 
-def test_a_toolkit_ships_a_driver_that_can_load_its_code() -> None:
-    early = [t.cuda for t in CATALOG.toolkits if t.first_driver and t.first_driver.branch < t.min_driver.branch]
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_a_toolkit_ships_a_driver_that_can_load_its_code(platform: str) -> None:
+    early = [
+        toolkit.cuda
+        for toolkit in CATALOG.toolkits
+        if (shipped := toolkit.first.on(platform))
+        and CATALOG.branch_of(shipped) < CATALOG.branch_of(toolkit.floor.on(platform))
+    ]
     assert early == []
+
+
+def test_both_systems_ask_a_cuda_release_for_the_same_branch_of_driver() -> None:
+    """Only the numbers differ: 527.41 on Windows is of the branch of 525.60.13."""
+    kinds = [(t.floor, t.first) for t in CATALOG.toolkits]
+    pairs = [(k.linux, k.windows) for kind in kinds for k in kind if k.linux and k.windows]
+    assert len(pairs) > 30
+    assert [(a, b) for a, b in pairs if CATALOG.branch_of(a) != CATALOG.branch_of(b)] == []
+
+
+def test_the_releases_of_a_branch_go_on_past_its_number_on_windows() -> None:
+    """R580 is the last branch for Maxwell to Volta; 582.28 of Windows is for them, 591.44 is not."""
+    branches = {text: CATALOG.branch_of(DriverRelease.parse(text)) for text in _OF_A_BRANCH}
+    assert branches == _OF_A_BRANCH
+    window = CATALOG.driver_window([CATALOG.find_gpu("GTX 1080 Ti")], "win_amd64")
+    assert [window.admits(DriverRelease.parse(text)) for text in ("582.28", "591.44")] == [True, False]
+
+
+_OF_A_BRANCH = {"566.36": 565, "572.83": 570, "576.02": 575, "581.57": 580, "582.28": 580, "591.44": 590, "418.39": 418}
+
+
+def test_a_driver_that_first_knows_a_gpu_on_windows_is_of_the_branch_that_does_on_linux_or_later() -> None:
+    every = [Gpu(row.name, row.capability, "catalog", row.first_driver) for row in CATALOG.products]
+    early = [
+        gpu.name
+        for gpu in every
+        if (linux := CATALOG.first_driver_for(gpu))
+        and (windows := CATALOG.first_driver_for(gpu, "win_amd64"))
+        and windows.branch < linux.branch
+    ]
+    assert early == []
+    assert str(CATALOG.first_driver_for(CATALOG.find_gpu("RTX 5090"), "win_amd64")) == "570.65"
+    assert str(CATALOG.first_driver_for(CATALOG.find_gpu("RTX 5050"), "win_amd64")) == "575"
+
+
+def test_every_row_of_a_driver_of_windows_has_a_source_and_a_date() -> None:
+    rows = load_toml("windows.toml")["generation"]
+    assert [row for row in rows if not row["source"] or not re.fullmatch(r"20\d\d-\d\d-\d\d", row["read"])] == []
+    named = [text for row in rows for text in row["capabilities"]]
+    assert len(named) == len(set(named))
+    assert {ComputeCapability.parse(text) for text in named} <= set(CATALOG.generations)
 
 
 def test_a_newer_toolkit_never_has_an_older_ptx_isa() -> None:
@@ -72,8 +124,9 @@ def test_a_newer_driver_never_knows_an_older_cuda() -> None:
 
 
 def test_the_driver_of_a_toolkit_knows_its_cuda() -> None:
-    shipped = {t.cuda: t.first_driver for t in CATALOG.toolkits if t.first_driver}
-    assert {cuda: CATALOG.cuda_of_driver(driver) for cuda, driver in shipped.items()} == {c: c for c in shipped}
+    for platform in PLATFORMS:
+        shipped = {t.cuda: driver for t in CATALOG.toolkits if (driver := t.first.on(platform))}
+        assert {cuda: CATALOG.cuda_of_driver(driver) for cuda, driver in shipped.items()} == {c: c for c in shipped}
 
 
 def test_every_target_of_a_build_can_be_made_by_its_toolkit() -> None:
@@ -126,8 +179,8 @@ def test_no_product_came_before_its_generation() -> None:
     early = [
         p.name
         for p in CATALOG.products
-        if (g := CATALOG.generations.get(p.capability)) and p.first_driver and g.first_driver
-        if p.first_driver < g.first_driver
+        if (g := CATALOG.generations.get(p.capability)) and p.first_driver and g.first_driver.linux
+        if p.first_driver < g.first_driver.linux
     ]
     assert early == []
 

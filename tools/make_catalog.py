@@ -93,6 +93,8 @@ def pack_toolkits(facts: dict[str, Any]) -> dict[str, Any]:
                 "cuda": version,
                 "first_driver": row["bundled_driver_linux"],
                 "min_driver": row["min_driver_minor_compat_linux"],
+                "first_driver_windows": row["bundled_driver_windows"],
+                "min_driver_windows": row["min_driver_minor_compat_windows"],
                 "ptx_isa": row["ptx_isa"],
                 "sass": row["sass"],
                 "confidence": row["sass_confidence"],

@@ -16,10 +16,12 @@ from archfit.report.proof_screen import show_verification
 from archfit.session import Session
 
 
-def diagnose(session: Session, target: str | None, gpus: Sequence[str], driver: str | None) -> Diagnosis:
-    """Observe and check with a bar."""
+def diagnose(
+    session: Session, target: str | None, gpus: Sequence[str], driver: str | None, platform: str | None = None
+) -> Diagnosis:
+    """Observe and check with a bar; `platform` as the catalog spells it, where another one is pretended."""
     with session.counting("reading", in_bytes=True) as on_read:
-        return api.doctor(api.Wish(target, tuple(gpus), driver), on_read)
+        return api.doctor(api.Wish(target, tuple(gpus), driver, platform), on_read)
 
 
 def ways_out(diagnosis: Diagnosis) -> Plan | None:

@@ -10,14 +10,16 @@ from packaging.tags import compatible_tags, cpython_tags
 from packaging.version import InvalidVersion, Version
 
 from archfit.arch import ComputeCapability, CudaVersion, Verdict
-from archfit.catalog import Build, Catalog, Generation
+from archfit.catalog import Build, Catalog
+from archfit.catalog.drivers import branch_of, is_windows
 from archfit.catalog.wheels import Wheel
 from archfit.model import DriverRelease, Gpu
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A GPU: `label` as it was asked for or its generation, `driver` the oldest that knows it (None: not known).
+    """A GPU: `label` as it was asked for or its generation, `driver` the oldest that knows it (None: not known), of Linux;
+    `windows_driver` that of Windows.
 
     `last_branch` is the last driver branch that knows it (None: support goes on); on Linux only the open kernel modules
     drive it (`open_module`), or only NVIDIA's proprietary ones (`closed_module`).
@@ -29,6 +31,11 @@ class Column:
     last_branch: int | None = None
     open_module: bool = False
     closed_module: bool = False
+    windows_driver: DriverRelease | None = None
+
+    def driver_on(self, platform: str) -> DriverRelease | None:
+        """The oldest driver of a platform that knows it."""
+        return self.windows_driver if is_windows(platform) else self.driver
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,22 +146,25 @@ def arrange(columns: Sequence[Column], rows: Iterable[Row], *, chosen: bool = Fa
 
 def _column(catalog: Catalog, gpu: Gpu) -> Column:
     generation = catalog.generations[gpu.capability]
-    return replace(_column_of(generation), label=gpu.name, driver=catalog.first_driver_for(gpu))
+    return Column(
+        label=gpu.name,
+        capability=gpu.capability,
+        driver=catalog.first_driver_for(gpu),
+        last_branch=generation.last_branch,
+        open_module=generation.open_only,
+        closed_module=generation.closed_only,
+        windows_driver=catalog.first_driver_for(gpu, "win_amd64"),
+    )
 
 
 def _generations(catalog: Catalog) -> list[Column]:
-    return [_column_of(generation) for generation in catalog.generations.values()]
-
-
-def _column_of(row: Generation) -> Column:
-    return Column(row.name, row.capability, row.first_driver, row.last_branch, row.open_only, row.closed_only)
+    return [_column(catalog, Gpu(row.name, row.capability, "catalog")) for row in catalog.generations.values()]
 
 
 def _row_of_build(catalog: Catalog, build: Build, columns: Sequence[Column]) -> Row:
-    linux = build.platform.startswith("linux")  # the driver numbers of the catalog are those of Linux
     toolkit = catalog.toolkit(build.cuda) if build.cuda else None
-    floor = catalog.min_driver_for_cuda(build.cuda) if build.cuda and linux else None
-    jit_floor = toolkit.first_driver if toolkit and linux else None
+    floor = catalog.min_driver_for_cuda(build.cuda, build.platform) if build.cuda else None
+    jit_floor = catalog.driver_for_ptx(toolkit.ptx_isa, build.platform) if toolkit else None
     verdicts = tuple(build.verdict(c.capability) if build.targets else Verdict.NO_GPU_CODE for c in columns)
     floors = [jit_floor if verdict is Verdict.JIT else floor for verdict in verdicts]
     return Row(
@@ -169,15 +179,14 @@ def _row_of_build(catalog: Catalog, build: Build, columns: Sequence[Column]) -> 
         source=build.source,
         driver=floor,
         verdicts=verdicts,
-        drivers=tuple(_both(f, c) if v.runs else None for f, c, v in zip(floors, columns, verdicts, strict=True)),
+        drivers=_drivers(build.platform, floors, columns, verdicts),
     )
 
 
 def _row_of_wheel(catalog: Catalog, wheel: Wheel, columns: Sequence[Column]) -> Row:
-    linux = wheel.platform != "win_amd64"
     cuda = wheel.cuda or (CudaVersion(wheel.cuda_major, 0) if wheel.cuda_major else None)
     verdicts = tuple(wheel.verdict(column.capability) for column in columns)
-    floors = [catalog.min_driver_of(wheel, column.capability) if linux else None for column in columns]
+    floors = [catalog.min_driver_of(wheel, column.capability) for column in columns]
     return Row(
         package=wheel.package,
         version=wheel.version,
@@ -188,15 +197,21 @@ def _row_of_wheel(catalog: Catalog, wheel: Wheel, columns: Sequence[Column]) -> 
         index=wheel.index,
         confidence=wheel.confidence,
         source=", ".join(filter(None, (wheel.source, wheel.file, wheel.read))),
-        driver=catalog.min_driver_for_cuda(cuda) if cuda and linux else None,
+        driver=catalog.min_driver_for_cuda(cuda, wheel.platform) if cuda else None,
         verdicts=verdicts,
-        drivers=tuple(_both(f, c) if v.runs else None for f, c, v in zip(floors, columns, verdicts, strict=True)),
+        drivers=_drivers(wheel.platform, floors, columns, verdicts),
     )
 
 
-def _both(code: DriverRelease | None, column: Column) -> DriverRelease | None:
+def _drivers(
+    platform: str, floors: Sequence[DriverRelease | None], columns: Sequence[Column], verdicts: Sequence[Verdict]
+) -> tuple[DriverRelease | None, ...]:
     """The driver must know the GPU and load the code; where one of the two is not known, the answer is not."""
-    return max(code, column.driver) if code and column.driver else None
+    knowing = [column.driver_on(platform) for column in columns]
+    return tuple(
+        max(loads, knows) if verdict.runs and loads and knows else None
+        for loads, knows, verdict in zip(floors, knowing, verdicts, strict=True)
+    )
 
 
 # --- asking it -------------------------------------------------------------------------------------------------------
@@ -279,13 +294,13 @@ _NO_CUDA, _NO_VERSION = CudaVersion(0, 0), Version("0.dev0")
 
 
 def _answers(package: str, rows: Sequence[Row], newest: str) -> Iterator[Answer]:
-    """One answer for the platforms that share it; one alone where nothing runs anywhere."""
+    """One answer for the platforms that share it and the numbers of drivers; one alone where nothing runs anywhere."""
     platforms = dict.fromkeys(row.platform for row in rows)
-    found: dict[tuple[str, str, Verdict], Answer] = {}
+    found: dict[tuple[str, str, Verdict, bool], Answer] = {}
     for platform in platforms:
         answer = _answer(package, [row for row in rows if row.platform == platform], newest)
         if answer.first and answer.last:
-            key = (answer.first.version, answer.last.version, answer.verdict)
+            key = (answer.first.version, answer.last.version, answer.verdict, is_windows(platform))
             same = found.get(key, replace(answer, platforms=()))
             driver = min((d for d in (same.driver, answer.driver) if d), default=None)
             found[key] = replace(same, platforms=(*same.platforms, platform), driver=driver)
@@ -313,9 +328,10 @@ def _rank(verdict: Verdict) -> int:
 
 def _serves(at_hand: DriverRelease, needed: DriverRelease | None, column: Column) -> bool:
     """Numbers of drivers differ between systems, their branches do not: R550 knows no RTX 50 anywhere."""
-    if column.last_branch and at_hand.branch > column.last_branch:
+    branch = branch_of(at_hand)
+    if column.last_branch and branch > column.last_branch:
         return False
-    knows = column.driver is None or column.driver.branch <= at_hand.branch
+    knows = column.driver is None or column.driver.branch <= branch
     return knows and (needed is None or needed <= at_hand)
 
 

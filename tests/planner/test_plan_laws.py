@@ -91,7 +91,7 @@ def test_every_build_loads_on_the_driver_or_the_driver_comes_first() -> None:
         _, release, _, found = case
         if release is None or found.options[0].kind == "driver":
             continue
-        floor = CATALOG.min_driver_for_cuda(build.cuda) if build.cuda else None
+        floor = CATALOG.min_driver_for_cuda(build.cuda, build.platform) if build.cuda else None
         assert floor is not None
         assert floor <= DriverRelease.parse(release), (told(case), build.torch, build.variant)
         assert option.requires.driver is not None
@@ -102,7 +102,8 @@ def test_every_option_says_which_driver_it_needs() -> None:
     short = [
         (told(case), build.torch, str(option.requires.driver))
         for case, option, build in offered()
-        if option.requires.driver is None or option.requires.driver < CATALOG.min_driver_for_cuda(build.cuda)  # type: ignore[arg-type,operator]
+        if (floor := CATALOG.min_driver_for_cuda(build.cuda, build.platform) if build.cuda else None)
+        and (option.requires.driver is None or option.requires.driver < floor)
     ]
     assert short == []
 

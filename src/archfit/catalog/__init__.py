@@ -17,7 +17,9 @@ from archfit.catalog.drivers import (
     Generation,
     JetPack,
     Toolkit,
+    branch_of,
     can_target,
+    is_windows,
     load_branches,
     load_generations,
     load_jetpacks,
@@ -107,19 +109,19 @@ class Catalog:
         """Can this CUDA release make SASS that runs on `device`?"""
         return can_target(toolkit, device)
 
-    def min_driver_for_cuda(self, cuda: CudaVersion) -> DriverRelease | None:
-        """The oldest driver that loads SASS of this CUDA release (minor-version compatibility)."""
+    def min_driver_for_cuda(self, cuda: CudaVersion, platform: str = "") -> DriverRelease | None:
+        """The oldest driver that loads SASS of this CUDA release (minor-version compatibility), of Linux unless told."""
         row = self.toolkit(cuda) or next((t for t in reversed(self.toolkits) if t.cuda.major == cuda.major), None)
         if row is None and cuda < self.toolkits[0].cuda:
             row = self.toolkits[0]  # older than every row: a driver for the oldest row loads it, too
-        return row.min_driver if row else None
+        return row.floor.on(platform) if row else None
 
-    def driver_for_ptx(self, isa: str) -> DriverRelease | None:
-        """The oldest driver that compiles PTX of this ISA version; None where no row knows."""
+    def driver_for_ptx(self, isa: str, platform: str = "") -> DriverRelease | None:
+        """The oldest driver that compiles PTX of this ISA version, of Linux unless told; None where no row knows."""
         wanted = tuple(map(int, isa.split(".")))
         rows = [t for t in self.toolkits if tuple(map(int, t.ptx_isa.split("."))) >= wanted]
-        if rows and rows[0].first_driver:
-            return rows[0].first_driver
+        if rows and (shipped := rows[0].first.on(platform)):
+            return shipped
         cuda = rows[0].cuda if rows else None
         fits = [branch for branch, knows in self.branches if cuda and knows >= cuda]
         return DriverRelease.parse(str(min(fits))) if fits else None
@@ -134,13 +136,25 @@ class Catalog:
         rows = [knows for branch, knows in self.branches if branch <= release.branch]
         return rows[-1] if rows else None
 
-    def first_driver_for(self, gpu: Gpu) -> DriverRelease | None:
-        """The oldest driver that knows this GPU: the product's own row from Blackwell on, else its generation's."""
+    @staticmethod
+    def branch_of(release: DriverRelease) -> int:
+        """The branch that a driver belongs to: on Windows the releases of R580 go on as 581 and 582."""
+        return branch_of(release)
+
+    def first_driver_for(self, gpu: Gpu, platform: str = "") -> DriverRelease | None:
+        """The oldest driver that knows this GPU: the product's own row from Blackwell on, else its generation's.
+
+        Rows of products are of Linux: on Windows their branch counts.
+        """
         generation = self.generations.get(gpu.capability)
-        floor = generation.first_driver if generation else None
-        if gpu.capability >= ComputeCapability(10, 0) and gpu.first_driver:
-            return max(gpu.first_driver, floor) if floor else gpu.first_driver
-        return floor
+        own = gpu.first_driver if gpu.capability >= ComputeCapability(10, 0) else None
+        rows = (own, generation.first_driver.linux if generation else None)
+        linux = max((row for row in rows if row), default=None)
+        if not is_windows(platform):
+            return linux
+        branch = DriverRelease.parse(str(linux.branch)) if linux else None
+        floors = (generation.first_driver.windows if generation else None, branch)
+        return max((floor for floor in floors if floor), default=None)
 
     @cached_property
     def wheels(self) -> tuple[Wheel, ...]:
@@ -173,7 +187,10 @@ class Catalog:
             return None
         cuda = wheel.cuda or (CudaVersion(wheel.cuda_major, 0) if wheel.cuda_major else None)
         isa = wheel.ptx_isa(device)
-        floors = (self.min_driver_for_cuda(cuda) if cuda else None, self.driver_for_ptx(isa) if isa else None)
+        floors = (
+            self.min_driver_for_cuda(cuda, wheel.platform) if cuda else None,
+            self.driver_for_ptx(isa, wheel.platform) if isa else None,
+        )
         return max((floor for floor in floors if floor), default=None)
 
     @staticmethod
@@ -212,7 +229,7 @@ class Catalog:
         """The GPU that a PCI id names: ``10de:2b85``, or a line of ``lspci -nn`` with it."""
         return find_device(text)
 
-    def driver_window(self, gpus: Iterable[Gpu]) -> DriverWindow:
+    def driver_window(self, gpus: Iterable[Gpu], platform: str = "") -> DriverWindow:
         """Which drivers, and which flavour of kernel module, serve all of these GPUs in one machine."""
-        rows = [(self.first_driver_for(gpu), self.generations.get(gpu.capability)) for gpu in gpus]
+        rows = [(self.first_driver_for(gpu, platform), self.generations.get(gpu.capability)) for gpu in gpus]
         return window_of([first for first, _ in rows if first], [row for _, row in rows if row])

@@ -4,24 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cache
+from typing import Generic, Literal, TypeVar
 
 from archfit.arch import ComputeCapability, CudaVersion, Target, judge_code
 from archfit.catalog.tables import load_json, load_toml
 from archfit.model import DriverRelease
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class PerSystem(Generic[T]):
+    """What differs between the drivers of Linux and those of Windows."""
+
+    linux: T
+    windows: T
+
+    def on(self, platform: str) -> T:
+        """That of one platform, as the catalog spells it: ``win_amd64``; Linux where it is not known (empty)."""
+        return self.windows if is_windows(platform) else self.linux
+
+
+def is_windows(platform: str) -> bool:
+    """Is it a platform with the drivers of Windows: ``win_amd64``, ``windows``?"""
+    return platform.startswith("win")
 
 
 @dataclass(frozen=True, slots=True)
 class Toolkit:
     """A CUDA release: what its compiler can target and which drivers can load its code.
 
-    `first_driver` is the driver that shipped with it, the first one that compiles its PTX; None where none was shipped.
-    `min_driver` is the floor of minor-version compatibility.
+    `first` is the driver that shipped with it, the first one that compiles its PTX; None where none was shipped. `floor` is
+    that of minor-version compatibility. Drivers of Linux and of Windows have numbers of their own.
     """
 
     cuda: CudaVersion
-    first_driver: DriverRelease | None
-    min_driver: DriverRelease
+    first: PerSystem[DriverRelease | None]
+    floor: PerSystem[DriverRelease]
     ptx_isa: str
     targets: tuple[Target, ...]
     source: str
@@ -31,12 +51,12 @@ class Toolkit:
 class Generation:
     """A hardware generation: which drivers know it, and which flavour of kernel module drives it on Linux.
 
-    `last_branch` is None while drivers still support it.
+    `first_driver` is None where it is not known. `last_branch` is None while drivers still support it.
     """
 
     capability: ComputeCapability
     name: str
-    first_driver: DriverRelease | None
+    first_driver: PerSystem[DriverRelease | None]
     last_branch: int | None
     open_only: bool
     closed_only: bool
@@ -73,8 +93,16 @@ class DriverWindow:
         return self.first is not None and self.last is not None and self.first.branch > self.last
 
     def admits(self, driver: DriverRelease) -> bool:
-        """Does this driver know all of the GPUs?"""
-        return (self.first is None or driver >= self.first) and (self.last is None or driver.branch <= self.last)
+        """Does this driver know all of the GPUs? It must be one of the system that the window is for."""
+        return (self.first is None or driver >= self.first) and (self.last is None or branch_of(driver) <= self.last)
+
+
+def branch_of(release: DriverRelease) -> int:
+    """The branch that a driver belongs to: on Windows the releases of R580 go on as 581 and 582.
+
+    Beyond the rows of the catalog, the number in front.
+    """
+    return max((branch for branch, _ in load_branches() if branch <= release.branch), default=release.branch)
 
 
 def window_of(first_drivers: Sequence[DriverRelease], generations: Sequence[Generation]) -> DriverWindow:
@@ -94,8 +122,8 @@ def load_toolkits() -> tuple[Toolkit, ...]:
     return tuple(
         Toolkit(
             CudaVersion.parse(row["cuda"]),
-            DriverRelease.parse(row["first_driver"]) if row["first_driver"] else None,
-            DriverRelease.parse(row["min_driver"]),
+            PerSystem(_release(row["first_driver"]), _release(row["first_driver_windows"])),
+            PerSystem(DriverRelease.parse(row["min_driver"]), DriverRelease.parse(row["min_driver_windows"])),
             row["ptx_isa"],
             tuple(Target.parse("sm_" + sass.replace(".", "")) for sass in row["sass"]),
             table["sources"][row["source"]],
@@ -104,6 +132,11 @@ def load_toolkits() -> tuple[Toolkit, ...]:
     )
 
 
+def _release(text: str | None) -> DriverRelease | None:
+    return DriverRelease.parse(text) if text else None
+
+
+@cache
 def load_branches() -> tuple[tuple[int, CudaVersion], ...]:
     """Driver branches, oldest first, with the newest CUDA that each knows."""
     rows = load_json("toolkits.json")["branches"]
@@ -113,11 +146,12 @@ def load_branches() -> tuple[tuple[int, CudaVersion], ...]:
 def load_generations() -> dict[ComputeCapability, Generation]:
     """By compute capability."""
     table = load_json("gpus.json")
+    windows = {c: row["first_driver"] for row in load_toml("windows.toml")["generation"] for c in row["capabilities"]}
     rows = (
         Generation(
             ComputeCapability.parse(row["capability"]),
             row["name"],
-            DriverRelease.parse(row["first_driver"]) if row["first_driver"] else None,
+            PerSystem(_release(row["first_driver"]), _release(windows.get(row["capability"]))),
             row["last_branch"],
             row["open_only"],
             row["closed_only"],

@@ -25,7 +25,7 @@ def check_driver_for_build(env: Environment, catalog: Catalog) -> Outcome:
     if (missing := _without_driver("driver-for-build", env)) is not None:
         return missing
     driver, cuda = _driver(env), env.torch_cuda.value
-    needed = catalog.min_driver_for_cuda(cuda)
+    needed = catalog.min_driver_for_cuda(cuda, env.platform)
     if needed is None:
         return undecided("driver-for-build", "cuda-not-in-catalog", cuda=cuda)
     if driver.release >= needed or env.driver_knows(cuda):
@@ -82,7 +82,7 @@ def _each_gpu(env: Environment) -> list[Gpu]:
 
 
 def _judge(env: Environment, catalog: Catalog, gpu: Gpu, driver: Driver) -> Finding | None:
-    first = catalog.first_driver_for(gpu)
+    first = catalog.first_driver_for(gpu, env.platform)
     generation = catalog.generations.get(gpu.capability)
     if first is not None and driver.release < first:
         reason = Text("reason-gpu", {"gpu": gpu.name, "capability": str(gpu.capability)})
@@ -92,7 +92,7 @@ def _judge(env: Environment, catalog: Catalog, gpu: Gpu, driver: Driver) -> Find
             Fact("catalog: gpus", Text("gpu-floor", {"gpu": gpu.name, "needed": str(first)})),
         )
         return _too_old(env, values, evidence)
-    if generation and generation.last_branch and driver.release.branch > generation.last_branch:
+    if generation and generation.last_branch and catalog.branch_of(driver.release) > generation.last_branch:
         told = {"driver": str(driver.release), "gpu": gpu.name, "last": str(generation.last_branch)}
         fact = Fact("catalog: gpus", Text("gpu-ceiling", told))
         return Finding("driver-dropped-gpu", Severity.ERROR, gpu.name, told, (fact,), env.command("plan"))

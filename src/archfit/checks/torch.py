@@ -108,7 +108,7 @@ def jit_finding(
 ) -> Finding:
     """Only PTX can serve: an error where the driver is known to be too old for it, else worth knowing."""
     isa = coverage.ptx_isa or "?"
-    needed = catalog.driver_for_ptx(isa) if coverage.ptx_isa else None
+    needed = catalog.driver_for_ptx(isa, env.platform) if coverage.ptx_isa else None
     cuda = catalog.cuda_of_ptx(isa) if coverage.ptx_isa else None
     able = cuda is not None and env.driver_knows(cuda)
     values = {

@@ -42,7 +42,7 @@ def plan(
         if offline and offline_bundle:
             raise UsageError("bundle-offline")
         wish = api.PlanWish(strategy.value, python_tag(python), platform_tag(platform))
-        diagnosis = diagnose(session, target, pretend.gpu, pretend.driver)
+        diagnosis = diagnose(session, target, pretend.gpu, pretend.driver, wish.platform)
         with session.counting("asking"):
             found = api.make_plan(diagnosis, wish, ask=not offline)
         found = _with_source(session, found, source)

@@ -123,9 +123,10 @@ def _driver(text: bytes, name: str, capability: ComputeCapability | None, build:
     release = DriverRelease.parse(match[1].decode())
     product = catalog.find_product(name)
     gpu = Gpu(name, capability, "log", product.first_driver if product else None)
-    needed = [catalog.first_driver_for(gpu)]
+    platform = "win_amd64" if _WINDOWS.search(text) else ""
+    needed = [catalog.first_driver_for(gpu, platform)]
     if re.fullmatch(r"cu\d{3}", build):
-        needed.append(catalog.min_driver_for_cuda(CudaVersion.parse(build)))
+        needed.append(catalog.min_driver_for_cuda(CudaVersion.parse(build), platform))
     return "old" if any(first and release < first for first in needed) else ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from archfit.catalog import Build, Catalog, Generation
+from archfit.catalog.drivers import is_windows
 from archfit.fleet.needs import Need
 from archfit.model import Assignment, DriverMove, DriverRelease, FleetBuild, Window
 
@@ -50,8 +51,12 @@ def moves_of(served: Served) -> tuple[DriverMove, ...]:
 
 
 def window_of(served: Served, catalog: Catalog) -> Window:
-    """One driver for all: from the newest that any of them needs to the last that still knows all of their GPUs."""
-    floors = [floor for build, need in served if (floor := need.situation.driver_for(build))]
+    """One driver for all: from the newest that any of them needs to the last that still knows all of their GPUs.
+
+    Its numbers are those of Linux, of Windows where all nodes run that; branches are the same on both.
+    """
+    linux = [(build, need) for build, need in served if not is_windows(build.platform)]
+    floors = [floor for build, need in linux or served if (floor := need.situation.driver_for(build))]
     ceilings = [last for _, need in served if (last := need.situation.driver_ceiling)]
     floor, last = max(floors, default=None), min(ceilings, default=None)
     fits = floor is None or last is None or floor.branch <= last

@@ -203,7 +203,8 @@ class Environment:
     """Everything that was observed; the checks look at nothing else.
 
     `root` and `python` are the target, `chosen` why it was taken (a key of the texts), `unreadable` are files with the
-    reason, `interrupted` is a change that was cut off half-way, `conda` what conda knows of a prefix that it made.
+    reason, `interrupted` is a change that was cut off half-way, `conda` what conda knows of a prefix that it made,
+    `pretended_platform` what was asked for with ``--platform``.
     """
 
     root: Path
@@ -218,6 +219,13 @@ class Environment:
     interrupted: Interruption | None = None
     surroundings: Known[Surroundings] | Unknown = _UNSEEN
     conda: CondaPrefix | None = None
+    pretended_platform: str | None = None
+
+    @property
+    def platform(self) -> str:
+        """As its Python calls it, ``linux_x86_64``, or as was asked for; empty where nobody knows."""
+        own = self.interpreter.value.platform if isinstance(self.interpreter, Known) else ""
+        return self.pretended_platform or own
 
     @property
     def gpu_states(self) -> tuple[GpuState, ...]:

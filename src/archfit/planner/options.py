@@ -30,7 +30,7 @@ def nightly_option(situation: Situation, toolkit: Toolkit) -> Option:
     variant = f"cu{toolkit.cuda.major}{toolkit.cuda.minor}"
     index = f"{TORCH_INDEX}/nightly/{variant}"
     names = ["torch", *situation.companions]
-    floor = max(x for x in (toolkit.min_driver, situation.driver_floor) if x)
+    floor = max(x for x in (toolkit.floor.on(situation.platform), situation.driver_floor) if x)
     newest = situation.catalog.nightlies[-1]
     values = {
         "cuda": str(toolkit.cuda),
@@ -79,7 +79,7 @@ def source_option(situation: Situation, toolkit: Toolkit) -> Option:
     clone = f"git clone --depth 1 --branch v{build.release} https://github.com/pytorch/pytorch && cd pytorch"
     clone += " && git submodule update --init --recursive --depth 1"
     compile_ = f'USE_CUDA=1 BUILD_TEST=0 TORCH_CUDA_ARCH_LIST="{build.arch_list}"'
-    floor = max(x for x in (toolkit.min_driver, situation.driver_floor) if x)
+    floor = max(x for x in (toolkit.floor.on(situation.platform), situation.driver_floor) if x)
     why = (Text("source-why", values), Text("source-needs", values))
     pip, uv = installer(situation, uv=False), installer(situation, uv=True)
     return Option(
@@ -101,7 +101,7 @@ def _newest_with(situation: Situation, cuda_major: int) -> str:
 
 def driver_option(situation: Situation, cuda: CudaVersion | None) -> Option:
     """The driver must change: it has to know every GPU, load `cuda`, and compile the PTX that is too new for it now."""
-    loading = situation.catalog.min_driver_for_cuda(cuda) if cuda else None
+    loading = situation.floor_of(cuda) if cuda else None
     floor = max((d for d in (situation.driver_floor, loading, situation.ptx_driver) if d), default=None)
     ceiling = situation.driver_ceiling
     branch = max(floor.branch if floor else 0, _RECOMMENDED_BRANCH)

@@ -226,7 +226,8 @@ def _source_fits_python(situation: Situation) -> bool:
 
 
 def _fits(situation: Situation, toolkit: Toolkit) -> bool:
-    free = situation.driver is None or situation.driver_unfit or situation.driver >= toolkit.min_driver
+    floor = toolkit.floor.on(situation.platform)
+    free = situation.driver is None or situation.driver_unfit or situation.driver >= floor
     loads = free or situation.environment.driver_knows(toolkit.cuda)
     return loads and all(situation.catalog.can_target(toolkit, c) for c in situation.capabilities)
 

@@ -152,10 +152,11 @@ def _blocked_by_driver(situation: Situation) -> list[Rejected]:
             blocked.setdefault(needed, {})[build.variant] = f"torch {build.torch}+{build.variant}"
     for variant in situation.catalog.nightlies[-1].variants:
         toolkit = situation.catalog.toolkit(CudaVersion.parse(variant))
-        blocks = toolkit and situation.driver < toolkit.min_driver
+        needed = toolkit.floor.on(situation.platform) if toolkit else None
+        blocks = needed and situation.driver < needed
         blocks = blocks and not situation.environment.driver_knows(CudaVersion.parse(variant))
-        if toolkit and blocks and _why_not(situation, toolkit) is None:
-            blocked.setdefault(toolkit.min_driver, {})[f"nightly/{variant}"] = f"nightly/{variant}"
+        if toolkit and needed and blocks and _why_not(situation, toolkit) is None:
+            blocked.setdefault(needed, {})[f"nightly/{variant}"] = f"nightly/{variant}"
     return [
         Rejected(
             Text("plain", {"text": ", ".join(names.values())}),

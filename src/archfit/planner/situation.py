@@ -66,7 +66,7 @@ class Situation:
     @property
     def driver_floor(self) -> DriverRelease | None:
         """The oldest driver that knows every GPU."""
-        floors = [floor for gpu in self.gpus if (floor := self.catalog.first_driver_for(gpu))]
+        floors = [floor for gpu in self.gpus if (floor := self.catalog.first_driver_for(gpu, self.platform))]
         return max(floors, default=None)
 
     @property
@@ -100,15 +100,20 @@ class Situation:
         if self.driver is None:
             return False
         strangers = [gpu for gpu in self.gpus if not self.environment.listed(gpu)]
-        floors = [floor for gpu in strangers if (floor := self.catalog.first_driver_for(gpu))]
+        floors = [floor for gpu in strangers if (floor := self.catalog.first_driver_for(gpu, self.platform))]
         rows = [row for gpu in strangers if (row := self.catalog.generations.get(gpu.capability))]
         too_old = any(self.driver < floor for floor in floors)
-        return too_old or any(row.last_branch is not None and self.driver.branch > row.last_branch for row in rows)
+        branch = self.catalog.branch_of(self.driver)
+        return too_old or any(row.last_branch is not None and branch > row.last_branch for row in rows)
 
     def driver_for(self, build: Build) -> DriverRelease | None:
         """The oldest driver that loads this build and knows every GPU."""
-        floors = [self.driver_floor, self.catalog.min_driver_for_cuda(build.cuda) if build.cuda else None]
+        floors = (self.driver_floor, self.floor_of(build.cuda) if build.cuda else None)
         return max((floor for floor in floors if floor), default=None)
+
+    def floor_of(self, cuda: CudaVersion) -> DriverRelease | None:
+        """The oldest driver of this platform that loads machine code of a CUDA release."""
+        return self.catalog.min_driver_for_cuda(cuda, self.platform)
 
     def installable(self, build: Build) -> bool:
         """Is there a CUDA wheel of this build for this Python, platform and glibc?"""
@@ -146,7 +151,7 @@ class Situation:
         """Is the driver new enough for this build? Yes where the driver is not known, or must be changed anyway."""
         if self.driver is None or self.driver_unfit or build.cuda is None:
             return True
-        needed = self.catalog.min_driver_for_cuda(build.cuda)
+        needed = self.floor_of(build.cuda)
         return needed is None or self.driver >= needed or self.environment.driver_knows(build.cuda)
 
 

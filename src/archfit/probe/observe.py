@@ -31,6 +31,7 @@ class Wish:
     target: str | None = None
     gpus: tuple[str, ...] = ()
     driver: str | None = None
+    platform: str | None = None
 
 
 def observe(wish: Wish, catalog: Catalog, progress: Progress | None = None) -> Environment:
@@ -61,6 +62,7 @@ def observe(wish: Wish, catalog: Catalog, progress: Progress | None = None) -> E
         gpus=Known(gpus, "--gpu") if gpus else real,
         driver=Known(driver, "--driver") if driver else _complete(machine.driver, catalog),
         conda=read_conda(choice.root),
+        pretended_platform=wish.platform,
     )
     states = query_states() if isinstance(machine.gpus, Known) else ()
     return replace(env, surroundings=Known(observe_surroundings(env, os.environ, states), "this machine"))

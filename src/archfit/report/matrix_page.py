@@ -50,6 +50,7 @@ _FILLED = {
     "gpu-unknown": ("gpu",),
     "driver-unknown": ("driver",),
     "gpu-needs": ("gpu", "driver"),
+    "gpu-needs-windows": ("windows",),
     "gpu-last": ("branch",),
     "driver-too-new": ("gpu", "asked", "branch"),
     "driver-too-old": ("gpu", "driver", "asked"),
@@ -76,6 +77,7 @@ def render_matrix_page(
                 "label": c.label,
                 "capability": str(c.capability),
                 "driver": str(c.driver) if c.driver else None,
+                "windows": str(c.windows_driver) if c.windows_driver else None,
                 "last": c.last_branch,
                 "open": c.open_module,
                 "closed": c.closed_module,
@@ -87,6 +89,7 @@ def render_matrix_page(
             for p in products.values()
             if p.capability.canonical in columns
         ],
+        "branches": [branch for branch, _ in load_catalog().branches],
         "platformNames": [PLATFORMS.get(name, name) for name in tables.platforms.values],
         "signs": {verdict.value: look.sign for verdict, look in LOOKS.items()},
         "texts": {language: _texts(Messages(language)) for language in _LANGUAGES},

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text as Styled
 
 from archfit.arch import Verdict
+from archfit.catalog import load_catalog
 from archfit.matrix import Answer, Matrix, Row, driver_of, newest_running, undrivable
 from archfit.matrix import Column as GpuColumn
 from archfit.model import DriverRelease
@@ -149,11 +150,20 @@ def _show_gpus(screen: Screen, matrix: Matrix, driver: DriverRelease | None) -> 
 
 def say_gpu(messages: Messages, column: GpuColumn, driver: DriverRelease | None) -> tuple[str, str]:
     """Which drivers serve a GPU, as a mark and sentences; `driver` is the one at hand."""
-    values = {"gpu": column.label, "driver": column.driver, "asked": driver, "branch": column.last_branch}
+    values = {
+        "gpu": column.label,
+        "driver": column.driver,
+        "windows": column.windows_driver,
+        "asked": driver,
+        "branch": column.last_branch,
+    }
     too_old = driver is not None and column.driver is not None and driver < column.driver
-    too_new = driver is not None and column.last_branch is not None and driver.branch > column.last_branch
+    too_new = (
+        driver is not None and column.last_branch is not None and load_catalog().branch_of(driver) > column.last_branch
+    )
     keys = [
         "driver-too-old" if too_old else "driver-too-new" if too_new else "gpu-needs" if column.driver else "",
+        "gpu-needs-windows" if column.driver and column.windows_driver and not (too_old or too_new) else "",
         "gpu-last" if column.last_branch and not too_new else "",
         "gpu-open" if column.open_module else "gpu-closed" if column.closed_module else "",
     ]

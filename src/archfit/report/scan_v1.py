@@ -51,7 +51,9 @@ def _subject(subject: Subject, devices: Sequence[ComputeCapability], messages: M
             {
                 "package": d.name if d.version else None,
                 **_library(library, messages),
-                "verdicts": {sm: _verdict(package.libraries[library.path], catalog) for sm, package in judged.items()},
+                "verdicts": {
+                    sm: _verdict(package.libraries[library.path], catalog, library) for sm, package in judged.items()
+                },
                 **({"lacking": _lacking(library, devices, subject)} if verbose else {}),
             }
             for d in subject.distributions
@@ -121,8 +123,9 @@ def _containers_with(library: Library) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: _ptx_order((item[0], None))))
 
 
-def _verdict(coverage: Coverage, catalog: Catalog) -> Document:
-    driver = catalog.driver_for_ptx(coverage.ptx_isa) if coverage.ptx_isa else None
+def _verdict(coverage: Coverage, catalog: Catalog, library: Library) -> Document:
+    platform = "win_amd64" if library.format == "pe" else ""
+    driver = catalog.driver_for_ptx(coverage.ptx_isa, platform) if coverage.ptx_isa else None
     counted = {v.value: coverage.counts.get(v, 0) for v in _COUNTED}
     return {
         "verdict": coverage.verdict.value,

@@ -16,6 +16,7 @@ const matrix = (() => {
       tags: data.tags[row.tags],
       place: data.platforms[row.platform],
       platform: data.platformNames[row.platform],
+      windows: data.platforms[row.platform].startsWith("win"),
       index,
       source: data.sources[row.source],
       driver: data.drivers[row.driver] ?? null,
@@ -28,7 +29,10 @@ const matrix = (() => {
 
   // --- drivers
   const isDriver = (text) => /^\d{2,4}(\.\d{1,4}){0,2}$/.test(text);
-  const branch = (text) => Number(text.split(".")[0]);
+  function branch(text) { // on Windows the releases of R580 go on as 581 and 582
+    const front = Number(text.split(".")[0]);
+    return data.branches.findLast((known) => known <= front) ?? front;
+  }
   function compare(a, b) {
     const left = a.split(".").map(Number), right = b.split(".").map(Number);
     for (let n = 0; n < 3; n++) {
@@ -39,6 +43,11 @@ const matrix = (() => {
   }
   const newest = (a, b) => (compare(a, b) < 0 ? b : a);
   const oldest = (a, b) => (compare(a, b) < 0 ? a : b);
+  // The oldest driver that knows a GPU: rows of single GPUs are of Linux, on Windows their branch counts.
+  function knownFrom(gpu, windows) {
+    if (!windows || !gpu.windows || !gpu.driver) return windows ? gpu.windows : gpu.driver;
+    return newest(gpu.windows, String(branch(gpu.driver)));
+  }
 
   // --- a GPU as a person writes it: a name, sm_120, 12.0; null where it is unknown or could be several
   const NOISE = /^(nvidia|geforce|tesla|gpu|graphics|card|generation|edition|pcie|sxm\d?|\d+gb|hbm\w*)$/;
@@ -93,8 +102,11 @@ const matrix = (() => {
     const known = gpus.map((gpu) => (
       (!gpu.driver || branch(gpu.driver) <= branch(driver)) && (!gpu.last || branch(driver) <= gpu.last)
     ));
-    const exact = gpus.map((gpu) => !gpu.driver || compare(gpu.driver, driver) <= 0);
-    return (row, column, n) => known[n] && (row.needs[column] < 0 || (enough[row.needs[column]] && exact[n]));
+    const knows = (gpu, windows) => !knownFrom(gpu, windows) || compare(knownFrom(gpu, windows), driver) <= 0;
+    const exact = [false, true].map((windows) => gpus.map((gpu) => knows(gpu, windows)));
+    return (row, column, n) => (
+      known[n] && (row.needs[column] < 0 || (enough[row.needs[column]] && exact[Number(row.windows)][n]))
+    );
   }
 
   // The oldest driver with which a build runs on all GPUs that were asked for, else the one that loads its code at all.
@@ -102,7 +114,8 @@ const matrix = (() => {
     if (!gpus.length || !gpus.every((gpu) => runs(row.verdicts[gpu.column]))) return row.driver;
     const needed = gpus.map((gpu) => {
       const own = data.drivers[row.needs[gpu.column]];
-      return own && gpu.driver ? newest(own, gpu.driver) : own;
+      const knows = knownFrom(gpu, row.windows);
+      return own && knows ? newest(own, knows) : own;
     });
     return needed.every(Boolean) ? needed.reduce(newest) : null;
   }
@@ -129,10 +142,13 @@ const matrix = (() => {
     const late = given && gpu.last && branch(driver) > gpu.last;
     const keys = [
       old ? "driver-too-old" : late ? "driver-too-new" : gpu.driver && "gpu-needs",
+      gpu.driver && gpu.windows && !old && !late && "gpu-needs-windows",
       gpu.last && !late && "gpu-last",
       gpu.open ? "gpu-open" : gpu.closed && "gpu-closed",
     ];
-    const said = join(say, keys, { gpu: gpu.name, driver: gpu.driver, asked: driver, branch: gpu.last });
+    const said = join(say, keys, {
+      gpu: gpu.name, driver: gpu.driver, windows: knownFrom(gpu, true), asked: driver, branch: gpu.last,
+    });
     return said ? [[old || late ? "bad" : "none", said]] : [];
   }
 
@@ -143,16 +159,17 @@ const matrix = (() => {
     return modules || gpus.some((gpu) => gpu.last && gpu.last < first);
   }
 
-  // One answer for the platforms that share it; one alone where nothing runs anywhere.
+  // One answer for the platforms that share it and the numbers of drivers; one alone where nothing runs anywhere.
   function releases(builds, number, gpus, say) {
     const values = {
       package: data.packages[number], newest: data.newest[number], gpu: gpus.map((gpu) => gpu.name).join(" + "),
     };
     const found = new Map();
     for (const platform of new Set(builds.map((row) => row.platform))) {
-      const range = rangeOf(builds.filter((row) => row.platform === platform), gpus);
+      const own = builds.filter((row) => row.platform === platform);
+      const range = rangeOf(own, gpus);
       if (!range) continue;
-      const key = [range.first, range.last, range.rank].join();
+      const key = [range.first, range.last, range.rank, own[0].windows].join();
       const same = found.get(key) ?? { ...range, platforms: [] };
       same.platforms.push(platform);
       if (range.driver) same.driver = same.driver ? oldest(same.driver, range.driver) : range.driver;

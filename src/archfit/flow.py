@@ -9,7 +9,7 @@ from datetime import datetime
 from archfit import api
 from archfit.compiling import announce_compiling, compile_extensions
 from archfit.errors import ArchfitError
-from archfit.model import Diagnosis, Option, Plan, Verification
+from archfit.model import Diagnosis, Plan, Verification
 from archfit.report import json_v1, record
 from archfit.report.plan_screen import show_changes, show_needs
 from archfit.report.proof_screen import show_verification
@@ -32,12 +32,6 @@ def ways_out(diagnosis: Diagnosis) -> Plan | None:
         return api.make_plan(diagnosis, api.PlanWish())
     except ArchfitError:
         return None  # `archfit plan` says why there is none
-
-
-def remedy_of(diagnosis: Diagnosis) -> Option | None:
-    """The best way out of what was found; None where there is none."""
-    plan = ways_out(diagnosis)
-    return plan.options[0] if plan and plan.options[0].kind not in ("none", "cpu") else None
 
 
 def announce(session: Session, prepared: api.Prepared) -> None:

@@ -186,6 +186,7 @@ def test_templates_and_sentences_agree() -> None:
         "column-",
         "confidence-",
         "means-",
+        "word-",
     )
     written = set(re.findall(r"""["']([a-z][a-z-]*[a-z])["']""", source))
     assert named - keys == set()

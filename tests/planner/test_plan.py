@@ -95,7 +95,8 @@ def test_cu124_is_always_rejected_for_an_rtx_5090(release: str | None) -> None:
     assert row.why == Text(
         "toolkit-too-old",
         {
-            "cuda": "11.6, 11.7, 11.8, 12.1, 12.4, 12.6",
+            "oldest_cuda": "11.6",
+            "newest_cuda": "12.6",
             "sm": "sm_120",
             "gpu": "GeForce RTX 5090",
             "oldest": "sm_35",

@@ -191,8 +191,8 @@ def test_doctor(golden: Golden, name: str, language: Language) -> None:
 @pytest.mark.parametrize("width", WIDTHS)
 def test_doctor_with_the_way_out(golden: Golden, width: int, language: Language) -> None:
     """The seed situation: a stranger reads from this page alone what is wrong, why, and what to do."""
-    diagnosis, remedy = diagnosis_of(OLD_STORY), plan_of(OLD_STORY).options[0]
-    draw: Draw = lambda s: show_diagnosis(s, diagnosis, remedy=remedy)  # noqa: E731
+    diagnosis, plan = diagnosis_of(OLD_STORY), plan_of(OLD_STORY)
+    draw: Draw = lambda s: show_diagnosis(s, diagnosis, plan=plan)  # noqa: E731
     golden(f"doctor-way-out-{width}.{language}.txt", drawn(draw, language, width))
 
 
@@ -326,7 +326,7 @@ def test_doctor_as_json_and_markdown(golden: Golden, name: str, language: Langua
     golden(f"doctor-{name}.{language}.json", json_v1.dump(json_v1.doctor_document(diagnosis, messages)))
     golden(
         f"doctor-{name}.{language}.md",
-        render_diagnosis(messages, diagnosis, plan_of(DIAGNOSES[name]).options[0] if diagnosis.primary else None),
+        render_diagnosis(messages, diagnosis, plan_of(DIAGNOSES[name]) if diagnosis.primary else None),
     )
 
 

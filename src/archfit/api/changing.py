@@ -66,9 +66,13 @@ class Prepared:
     @property
     def changes(self) -> tuple[LockedPackage, ...]:
         """Every package that would change."""
-        current = {d.name: d.version for d in self.before.environment.distributions}
+        env = self.before.environment
+        current = {d.name: d.version for d in env.distributions}
+        gpus = ", ".join(str(gpu.capability) for gpu in env.devices)
         compiled = (
-            LockedPackage(b.package, current.get(b.package), b.version, b.wheel.stat().st_size, b.sha256)
+            LockedPackage(
+                b.package, current.get(b.package), b.version, b.wheel.stat().st_size, b.sha256, compiled_for=gpus
+            )
             for b in self.built
         )
         return (*self.lock.changes, *compiled)

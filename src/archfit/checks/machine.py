@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from functools import reduce
 
 from archfit.catalog import Catalog
 from archfit.checks.outcome import found, passed, undecided
@@ -48,7 +49,7 @@ def check_gpu(env: Environment, _: Catalog) -> Outcome:
         return undecided("gpu", "gpu-unknown", cause=env.gpus.reason)
     if not env.gpus.value:
         return undecided("gpu", "gpu-none", source=env.gpus.source)
-    names = ", ".join(f"{gpu.name} ({gpu.capability})" for gpu in env.devices)
+    names = reduce(lambda one, other: Text("and", {"one": one, "other": other}), (g.called for g in env.devices))
     return passed("gpu", "gpu", names=names, source=env.gpus.source)
 
 

@@ -26,4 +26,4 @@ def not_applicable(check: str, key: str, **values: object) -> Outcome:
 
 
 def _text(key: str, values: dict[str, object]) -> Text:
-    return Text(key, {name: str(value) for name, value in values.items()})
+    return Text(key, {name: value if isinstance(value, Text) else str(value) for name, value in values.items()})

@@ -10,7 +10,7 @@ from archfit import api
 from archfit.cli.answer import CODE_OF, PICTURES, answer, page, pictures
 from archfit.cli.answer import share as bundle
 from archfit.cli.options import HERE, PLAIN, Manner, Pretend, Target
-from archfit.flow import diagnose, remedy_of, ways_out
+from archfit.flow import diagnose, ways_out
 from archfit.model import Diagnosis
 from archfit.report import json_v1
 from archfit.report.doctor_screen import show_diagnosis
@@ -34,7 +34,7 @@ def doctor(
         answer(
             session,
             manner,
-            show=lambda: show_diagnosis(session.screen, diagnosis, remedy=remedy_of(diagnosis), verbose=manner.verbose),
+            show=lambda: show_diagnosis(session.screen, diagnosis, plan=ways_out(diagnosis), verbose=manner.verbose),
             document=lambda: json_v1.doctor_document(diagnosis, session.messages),
             markdown=lambda: _markdown(session, diagnosis),
             more=pictures(
@@ -56,7 +56,7 @@ def doctor(
 def _markdown(session: Session, diagnosis: Diagnosis) -> str:
     from archfit.report.markdown import render_diagnosis
 
-    return render_diagnosis(session.messages, diagnosis, remedy_of(diagnosis))
+    return render_diagnosis(session.messages, diagnosis, ways_out(diagnosis))
 
 
 def _sarif(session: Session, diagnosis: Diagnosis) -> str:

@@ -77,3 +77,13 @@ class Diagnosis:
     findings: tuple[Finding, ...]
     primary: Finding | None
     status: Status
+
+    def fix_beside(self, finding: Finding) -> str:
+        """What to run for a finding beside the primary one; empty where the primary one's own fix, or its plan, does it."""
+        if finding is self.primary or self.primary is None:
+            return finding.fix
+        return (
+            ""
+            if finding.fix in (self.environment.command("plan"), self.environment.command("upgrade"))
+            else finding.fix
+        )

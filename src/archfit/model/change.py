@@ -12,7 +12,8 @@ class LockedPackage:
     """One package of a resolution: `current` is what is installed now, `wheel_bytes` what would be loaded.
 
     `hashes` are the sha256 of every file that may be loaded for this version, `sha256` is the likeliest; `index` is where
-    they are, ``PyPI`` for what the resolver's own settings call the default.
+    they are, ``PyPI`` for what the resolver's own settings call the default. `compiled_for` names the GPUs that archfit
+    itself compiled it for (``12.0``); empty for what was loaded.
     """
 
     name: str
@@ -22,6 +23,7 @@ class LockedPackage:
     sha256: str | None
     hashes: tuple[str, ...] = ()
     index: str | None = None
+    compiled_for: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,11 @@ class Gpu:
         """True if nobody has seen this GPU here."""
         return self.source.startswith("--gpu")
 
+    @property
+    def called(self) -> Text:
+        """The name with both spellings of what it is: ``GeForce RTX 5090 (compute capability 12.0 = sm_120)``."""
+        return Text("gpu-called", {"gpu": self.name, "capability": str(self.capability), "sm": self.capability.sm})
+
 
 @dataclass(frozen=True, slots=True)
 class Driver:

@@ -34,7 +34,7 @@ def rejections(situation: Situation, asked: Sequence[Candidate]) -> tuple[Reject
 
 
 def _toolkits(situation: Situation) -> list[Rejected]:
-    """One row for all CUDA releases older than a GPU, one for all that have dropped one."""
+    """One row for all CUDA releases older than a GPU, one for all that have dropped one; each in the order of releases."""
     variants = {b.variant: b.cuda for b in situation.catalog.builds if b.cuda and b.platform == situation.platform}
     for nightly in situation.catalog.nightlies:
         variants |= {v: CudaVersion.parse(v) for v in nightly.variants}
@@ -59,7 +59,8 @@ def _reject(situation: Situation, key: str, gpu: Gpu, rows: list[tuple[str, Tool
     plain = [t.capability for _, toolkit in rows for t in toolkit.targets if not t.suffix]
     able = [t.cuda for t in situation.catalog.toolkits if situation.catalog.can_target(t, gpu.capability)]
     values = {
-        "cuda": ", ".join(str(toolkit.cuda) for _, toolkit in rows),
+        "oldest_cuda": str(rows[0][1].cuda),
+        "newest_cuda": str(rows[-1][1].cuda),
         "sm": gpu.capability.sm,
         "gpu": gpu.name,
         "oldest": min(plain).sm,
@@ -102,7 +103,7 @@ def _no_wheel(situation: Situation) -> list[Rejected]:
         if not situation.serves(build) or situation.installable(build):
             return None
         if situation.python_tag not in build.python_tags:
-            return Text("no-wheel-python", {"python": situation.python_tag})
+            return Text("no-wheel-python", {"python": situation.python})
         release = situation.catalog.releases[build.torch]
         mine = ".".join(map(str, situation.glibc or ()))
         return Text("no-wheel-glibc", {"needed": str(release.glibc), "glibc": mine})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from archfit.model import Outcome, Severity, State
+from archfit.model import Diagnosis, Finding, Outcome, Severity, State
 
 AREAS: dict[str, tuple[str, ...]] = {
     "gpu": ("gpu", "gpu-use"),
@@ -20,6 +20,8 @@ AREAS: dict[str, tuple[str, ...]] = {
     "changes": ("transaction",),
 }
 """The first check that passed speaks for its area where nothing was found."""
+
+_TARGETS = ("targets", "targets-sass", "targets-ptx")  # sentences
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,12 @@ def areas_of(outcomes: Sequence[Outcome]) -> Iterator[Area]:
         if found := tuple(by_check.pop(check) for check in checks if check in by_check):
             yield Area(name, found)
     yield from (Area("", (outcome,)) for outcome in by_check.values())
+
+
+def first_with_targets(diagnosis: Diagnosis) -> Finding | None:
+    """The first finding in a report whose evidence speaks of SASS and PTX: there the words are explained, once."""
+    findings = (diagnosis.primary, *diagnosis.findings)
+    return next((f for f in findings if f and any(fact.text.key in _TARGETS for fact in f.evidence)), None)
 
 
 def mark_of(outcome: Outcome) -> str:

@@ -74,7 +74,8 @@ def _cause(messages: Messages, cause: Cause, explanation: Explanation, number: s
     yield from (Line(messages.runnable(command), "cyan", mark="   $ ", whole=True) for command in cause.commands)
     if cause.confidence < _SURE:
         area = load_signatures().classes[cause.id].area
-        yield Line(messages.ui(f"explain-surer-{area}"), "dim")
+        if not (area == "architecture" and explanation.joined):  # that is at hand already
+            yield Line(messages.ui(f"explain-surer-{area}"), "dim")
 
 
 def _headline(messages: Messages, cause: Cause) -> str:

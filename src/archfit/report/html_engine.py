@@ -17,13 +17,23 @@ from typing import TYPE_CHECKING, Any
 from archfit import __version__
 from archfit.coverage import base_targets_of
 from archfit.report import html_words as words
-from archfit.report.areas import mark_of
+from archfit.report.alternatives import alternatives_of, by_hand_of
+from archfit.report.areas import first_with_targets, mark_of
 from archfit.report.build_screen import build_lines
 from archfit.report.heatmap import LOOKS
 from archfit.report.messages import Language, Messages
 from archfit.report.screen import size
 from archfit.report.source_screen import change_sentence, search_remarks
-from archfit.report.ways_screen import LEFT, MARKS, option_with_ways, way_title
+from archfit.report.ways_screen import (
+    MARKS,
+    compiled,
+    option_with_ways,
+    reasons,
+    rebuilt,
+    unsolved_of,
+    wanted_of,
+    way_title,
+)
 
 if TYPE_CHECKING:
     from jinja2 import Environment as Templates
@@ -88,14 +98,20 @@ def _templates() -> Templates:
         "status_of": words.status_of,
         "others_of": words.others_of,
         "mark_of": mark_of,
+        "first_with_targets": first_with_targets,
         "said_of": words.said_of,
         "steps_of": words.steps_of,
         "verdict_of": words.verdict_of,
-        "whys_of": words.whys_of,
+        "reasons": reasons,
         "needs_of": words.needs_of,
         "targets_of": base_targets_of,
         "option_with_ways": option_with_ways,
-        "told_as_ways": LEFT,
+        "unsolved_of": unsolved_of,
+        "wanted_of": wanted_of,
+        "compiled": compiled,
+        "rebuilt": rebuilt,
+        "alternatives_of": alternatives_of,
+        "by_hand_of": by_hand_of,
         "way_marks": MARKS,
         "way_title": way_title,
         "build_lines": build_lines,

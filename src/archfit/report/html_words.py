@@ -44,12 +44,12 @@ def facts_of(env: Environment) -> dict[str, FactLine | str]:
     python = env.interpreter.value if isinstance(env.interpreter, Known) else None
     driver = env.driver.value if isinstance(env.driver, Known) else None
     torch = env.distribution("torch")
-    pretended = [f"{g.name} ({g.capability})" for g in env.devices if g.pretended]
+    pretended = [gpu.name for gpu in env.devices if gpu.pretended]
     if driver and driver.source.startswith("--driver"):
         pretended.append(driver.source)
     gpus = ", ".join(dict.fromkeys(g.name for g in env.gpus.value)) if isinstance(env.gpus, Known) else ""
     return {
-        "gpu": FactLine(gpus, ", ".join(g.capability.sm for g in env.devices)),
+        "gpu": FactLine(gpus, ", ".join(f"{g.capability} = {g.capability.sm}" for g in env.devices)),
         "driver": FactLine(str(driver.release), f"CUDA {driver.cuda}" if driver.cuda else "")
         if driver
         else FactLine(""),
@@ -120,11 +120,6 @@ def verdict_of(messages: Messages, verdict: Verdict, note: str) -> str:
         return said
     counted = note.rpartition(" ")[2].isdigit()
     return messages.page("verdict-counted" if counted else "verdict-decided", said=said, note=note)
-
-
-def whys_of(messages: Messages, option: Option) -> list[str]:
-    """The reasons of an option's steps, each once."""
-    return list(dict.fromkeys(messages.text(t) for step in option.steps for t in step.why))
 
 
 def needs_of(messages: Messages, option: Option) -> str:

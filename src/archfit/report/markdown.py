@@ -15,37 +15,41 @@ from archfit.model import (
     Finding,
     History,
     Known,
-    Option,
     Outcome,
+    Plan,
     Subject,
     Verification,
 )
+from archfit.report.alternatives import alternatives_of, archfit_does, as_shell, remedy_of
+from archfit.report.areas import first_with_targets
 from archfit.report.build_screen import build_markdown
 from archfit.report.heatmap import LOOKS, HeatMap, map_environment, map_subject
 from archfit.report.history_screen import local_time
 from archfit.report.messages import Messages
+from archfit.report.ways_screen import compiled, rebuilt
 
 
-def render_diagnosis(messages: Messages, diagnosis: Diagnosis, remedy: Option | None = None) -> str:
+def render_diagnosis(messages: Messages, diagnosis: Diagnosis, plan: Plan | None = None) -> str:
     """What is wrong and what helps first; then the machine, what runs where, the other findings and every check."""
     env, ui = diagnosis.environment, messages.ui
+    explained = first_with_targets(diagnosis)
     errors = sum(f.severity.value == "error" for f in diagnosis.findings)
     lines = [f"# archfit doctor: {env.root}", "", ui(f"status-{diagnosis.status.value}", count=errors)]
     if diagnosis.primary:
         lines += [
             "",
             f"## {messages.labelled('primary', messages.title(diagnosis.primary))}",
-            *_finding(messages, diagnosis.primary),
+            *_finding(messages, diagnosis.primary, explain=diagnosis.primary is explained),
+            *_way_out(messages, diagnosis, plan),
         ]
-    if remedy:
-        lines += ["", f"**{messages.labelled('remedy', messages.text(remedy.summary))}**"]
-        lines += _code(list(dict.fromkeys(remedy.pip)))
     lines += ["", *_facts_of(messages, env)]
     heat = map_environment(env)
     if heat.rows:
         lines += ["", f"## {ui('coverage-title')}", "", *_heat(heat)]
     for finding in (f for f in diagnosis.findings if f is not diagnosis.primary):
-        lines += ["", f"## {messages.title(finding)}", *_finding(messages, finding)]
+        fix = diagnosis.fix_beside(finding)
+        lines += ["", f"## {messages.title(finding)}", *_finding(messages, finding, explain=finding is explained)]
+        lines += _code([messages.runnable(fix)] if fix else [])
     lines += ["", f"<details><summary>{ui('all-checks')}</summary>", ""]
     lines += [
         f"- **{messages.check(o.check)}** ({ui(o.state.value)}) {_said(messages, o)}".rstrip()
@@ -136,7 +140,7 @@ def _facts_of(messages: Messages, env: Environment) -> list[str]:
         "| | |",
         "|---|---|",
         *table_row(
-            ui("record-gpu"), ", ".join(f"{g.name} ({g.capability}; {g.source})" for g in env.devices) or unknown
+            ui("record-gpu"), "; ".join(f"{messages.text(g.called)}, {g.source}" for g in env.devices) or unknown
         ),
         *table_row(ui("record-driver"), f"{driver.release} ({driver.source})" if driver else unknown),
         *table_row("Python", f"{python.version} {python.platform} {python.libc or ''}".rstrip() if python else unknown),
@@ -144,11 +148,25 @@ def _facts_of(messages: Messages, env: Environment) -> list[str]:
     ]
 
 
-def _finding(messages: Messages, finding: Finding) -> Iterator[str]:
+def _finding(messages: Messages, finding: Finding, *, explain: bool) -> Iterator[str]:
     yield from ("", f"`{finding.id}` ({finding.severity.value})", "", messages.detail(finding), "")
     yield from (f"- `{fact.source}`: {messages.text(fact.text)}" for fact in finding.evidence)
-    if finding.fix:
-        yield from _code([messages.runnable(finding.fix)])
+    if explain:
+        yield from ("", messages.ui("code-words"))
+
+
+def _way_out(messages: Messages, diagnosis: Diagnosis, plan: Plan | None) -> Iterator[str]:
+    """What helps, with the command of the primary finding and whatever does the same."""
+    fix = diagnosis.primary.fix if diagnosis.primary else ""
+    remedy = remedy_of(plan)
+    if plan is None or remedy is None:
+        yield from _code([messages.runnable(fix)] if fix else [])
+        return
+    yield from ("", f"**{messages.labelled('remedy', messages.text(remedy.summary))}**", "")
+    yield from (f"- {way.package}: {rebuilt(messages, plan.environment, way)}" for way in compiled(remedy))
+    yield from _code([messages.runnable(line) for line in as_shell(alternatives_of(messages, remedy, plan))])
+    if fix and not archfit_does(plan, remedy):
+        yield from ("", f"**{messages.ui('next')}**", *_code([messages.runnable(fix)]))
 
 
 def _code(commands: Sequence[str]) -> list[str]:

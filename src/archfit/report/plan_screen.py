@@ -9,24 +9,26 @@ from rich.padding import Padding
 from rich.text import Text as Styled
 
 from archfit.model import LockedPackage, Option, Plan
+from archfit.report.alternatives import alternatives_of
 from archfit.report.prose import Prose
 from archfit.report.screen import Screen, size
 from archfit.report.source_screen import show_source
-from archfit.report.ways_screen import LEFT, option_with_ways, reasons, show_ways
+from archfit.report.ways_screen import compiled, for_whom, reasons, rebuilt, show_ways, unsolved_of, wanted_of
 
 
 def show_plan(screen: Screen, plan: Plan) -> None:
     """The ways out, what none of them solves, what does not help."""
     title = "plan-none" if plan.options[0].kind == "none" else "plan-title"
     screen.out.print(screen.messages.ui(title, target=plan.environment.root), style="bold", soft_wrap=True)
+    if plan.environment.devices:
+        screen.say(for_whom(screen.messages, plan.environment), "dim")
     for notice in plan.notices:
         screen.hanging(screen.mark("warn"), screen.messages.text(notice))
     for number, option in enumerate(plan.options, 1):
         _option(screen, number, option, plan)
     show_ways(screen, plan)
     show_source(screen, plan)
-    told = LEFT if option_with_ways(plan) else ()
-    if unsolved := [row for row in plan.unsolved if row.text.key not in told]:
+    if unsolved := unsolved_of(plan):
         screen.section("unsolved")
         screen.left_over(unsolved)
     if plan.rejected:
@@ -39,7 +41,7 @@ def show_changes(screen: Screen, changes: Sequence[LockedPackage]) -> None:
     """The packages that a resolved upgrade replaces."""
     table = screen.table("column-package", "column-from", "column-to", "column-size")
     for change in changes:
-        table.add_row(change.name, change.current or "-", change.wanted, size(change.wheel_bytes))
+        table.add_row(change.name, change.current or "-", wanted_of(screen.messages, change), size(change.wheel_bytes))
     screen.out.print(table)
 
 
@@ -51,10 +53,9 @@ def show_needs(screen: Screen, option: Option) -> None:
         screen.say(messages.labelled("risks", messages.text(risk)), "yellow")
 
 
-def show_commands(screen: Screen, option: Option) -> None:
-    """The same by hand."""
-    for line in dict.fromkeys([*option.pip, *option.uv]):
-        screen.command(line)
+def show_commands(screen: Screen, option: Option, plan: Plan | None = None) -> None:
+    """Every way to carry out an option; by hand alone without a plan."""
+    screen.alternatives(alternatives_of(screen.messages, option, plan))
 
 
 def _option(screen: Screen, number: int, option: Option, plan: Plan) -> None:
@@ -65,23 +66,13 @@ def _option(screen: Screen, number: int, option: Option, plan: Plan) -> None:
     lines: list[RenderableType] = [
         Styled(f"{s.package}: {_move(screen, s.current, s.wanted)}") for s in option.steps if s.action == "install"
     ]
+    lines += [Styled(f"{way.package}: {rebuilt(messages, plan.environment, way)}") for way in compiled(option)]
     lines += [Prose(text, style="dim") for text in reasons(messages, option)]
     if needs := _needs(screen, option):
         lines.append(Prose(messages.labelled("requires", messages.ui("separator").join(needs)), style="dim"))
     lines += [Prose(messages.labelled("risks", messages.text(risk)), style="yellow") for risk in option.risks]
     screen.out.print(Padding(Group(*lines), (0, 0, 0, 3)))
-    _commands(screen, option, plan, archfit=number == 1)
-
-
-def _commands(screen: Screen, option: Option, plan: Plan, *, archfit: bool) -> None:
-    messages = screen.messages
-    elsewhere = any(notice.key == "notice-pretended" for notice in plan.notices)
-    archfit = archfit and option.kind in ("upgrade", "nightly") and not elsewhere
-    if archfit and plan.environment.cure == plan.environment.command("upgrade"):
-        screen.command(plan.environment.cure, messages.ui("archfit-does"))
-    for line in dict.fromkeys([*option.pip, *option.uv]):
-        screen.command(line, messages.ui("by-hand") if archfit else None)
-        archfit = False
+    show_commands(screen, option, plan)
 
 
 def _move(screen: Screen, current: str | None, wanted: str | None) -> str:

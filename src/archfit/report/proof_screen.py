@@ -25,13 +25,18 @@ def show_verification(screen: Screen, verification: Verification, *, only_failur
             continue
         more = {"name": evidence.probe, "count": len(group) - 1}
         name = evidence.probe if len(group) == 1 else screen.messages.ui("and-more", **more)
-        grid.add_row(screen.mark(_MARKS[evidence.status]), name, _told(screen, evidence))
+        grid.add_row(screen.mark(_mark(evidence)), name, _told(screen, evidence))
     screen.out.print(grid)
     counts = [sum(e.status is proof for e in verification.evidence) for proof in Proof]
     key = "verify-passed" if verification.passed else "verify-failed" if counts[1] else "verify-nothing"
     total = len(verification.evidence)
     sentence = screen.messages.ui(key, passed=counts[0], failed=counts[1], skipped=counts[2], total=total)
     screen.say(sentence, "green" if verification.passed else "red")
+
+
+def _mark(evidence: Evidence) -> str:
+    """What passed although something was found is no reason to worry, and none to rejoice."""
+    return "warn" if evidence.status is Proof.PASSED and evidence.finding else _MARKS[evidence.status]
 
 
 def _told(screen: Screen, evidence: Evidence) -> Prose:

@@ -21,11 +21,12 @@ from archfit.model import (
     Unsolved,
     Verification,
 )
+from archfit.report.alternatives import alternatives_of, as_shell
 from archfit.report.markdown import evidence_table, table_row
 from archfit.report.messages import Messages
 from archfit.report.screen import size
 from archfit.report.source_screen import source_lines
-from archfit.report.ways_screen import reasons, way_lines
+from archfit.report.ways_screen import compiled, for_whom, reasons, rebuilt, unsolved_of, wanted_of, way_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def render_record(messages: Messages, done: Upgrade) -> str:
     lines += table_row("torch", *(_torch(e) for e in (env, after)))
     lines += table_row("CUDA", *(_cuda(e, unknown) for e in (env, after)))
     lines += table_row("Python", *(_python(e, unknown) for e in (env, after)))
-    lines += table_row(ui("record-gpu"), _gpus(env, unknown), _gpus(after, unknown))
+    lines += table_row(ui("record-gpu"), _gpus(messages, env, unknown), _gpus(messages, after, unknown))
     lines += table_row(ui("record-driver"), *[_driver(env, unknown)] * 2)
     lines += ["", f"## {ui('record-why')}", "", *_why(messages, done.before), messages.text(done.option.summary)]
     lines += ["", f"## {ui('record-packages')}", "", *_packages(messages, done.changes)]
@@ -73,7 +74,7 @@ def render_record(messages: Messages, done: Upgrade) -> str:
     lines += ["", f"## {ui('record-verified')}", "", *evidence_table(messages, judged)]
     lines += ["", f"## {ui('record-unverified')}", "", *_unverified(messages, done, skipped)]
     if done.left_over:
-        lines += ["", f"## {ui('unsolved')}", "", *(_unsolved(messages, row) for row in done.left_over)]
+        lines += ["", f"## {ui('left-over')}", "", *(_unsolved(messages, row) for row in done.left_over)]
     lines += ["", f"## {ui('record-back')}", "", ui("record-back-text"), ""]
     lines += ["```", messages.runnable(done.rollback), "```", ""]
     return "\n".join(lines)
@@ -85,7 +86,12 @@ def _packages(messages: Messages, changes: Sequence[LockedPackage]) -> list[str]
     rows = [*table_row(*heads, ui("record-sha")), "|---|---|---|---|---|---|"]
     for c in changes:
         rows += table_row(
-            c.name, c.current or "-", c.wanted, size(c.wheel_bytes), c.index or "-", f"`{c.sha256 or '-'}`"
+            c.name,
+            c.current or "-",
+            wanted_of(messages, c),
+            size(c.wheel_bytes),
+            c.index or "-",
+            f"`{c.sha256 or '-'}`",
         )
     return rows
 
@@ -103,16 +109,18 @@ def _unverified(messages: Messages, done: Upgrade, skipped: Sequence[Evidence]) 
 def render_plan(messages: Messages, plan: Plan) -> str:
     """A plan to paste into an issue."""
     lines = [f"# {messages.ui('plan-title', target=plan.environment.root)}"]
+    lines += ["", for_whom(messages, plan.environment)] if plan.environment.devices else []
     lines += ["", *(f"> {messages.text(notice)}" for notice in plan.notices)] if plan.notices else []
     for number, option in enumerate(plan.options, 1):
         lines += ["", f"## {number}. {option.kind}: {messages.text(option.summary)}", ""]
+        lines += [f"- {way.package}: {rebuilt(messages, plan.environment, way)}" for way in compiled(option)]
         lines += [f"- {text}" for text in reasons(messages, option)]
         lines += ["- " + messages.labelled("risks", messages.text(risk)) for risk in option.risks]
-        if option.uv:
-            lines += ["", "```", *dict.fromkeys([*option.pip, *option.uv]), "```"]
+        if ways := alternatives_of(messages, option, plan):
+            lines += ["", "```", *(messages.runnable(line) for line in as_shell(ways)), "```"]
     lines += [*way_lines(messages, plan), *source_lines(messages, plan)]
-    if plan.unsolved:
-        lines += ["", f"## {messages.ui('unsolved')}", "", *(_unsolved(messages, u) for u in plan.unsolved)]
+    if unsolved := unsolved_of(plan):
+        lines += ["", f"## {messages.ui('unsolved')}", "", *(_unsolved(messages, u) for u in unsolved)]
     if plan.rejected:
         lines += ["", f"## {messages.ui('rejected')}", ""]
         lines += [f"- {messages.rejected(r)}" for r in plan.rejected]
@@ -155,8 +163,8 @@ def _python(env: Environment, unknown: str) -> str:
     return env.interpreter.value.version if isinstance(env.interpreter, Known) else unknown
 
 
-def _gpus(env: Environment, unknown: str) -> str:
-    return ", ".join(f"{g.name} ({g.capability}; {g.source})" for g in env.devices) or unknown
+def _gpus(messages: Messages, env: Environment, unknown: str) -> str:
+    return "; ".join(f"{messages.text(g.called)}, {g.source}" for g in env.devices) or unknown
 
 
 def _driver(env: Environment, unknown: str) -> str:

@@ -45,8 +45,11 @@ def show_subject(
         if unexplained:
             screen.out.print()
             draw_legend(screen, unexplained)
-    for library in shown if verbose or len(shown) == 1 else ():
+    detailed = shown if verbose or len(shown) == 1 else []
+    for library in detailed:
         _details(screen, library)
+    if detailed:
+        screen.say(screen.messages.ui("code-words"), "dim", indent=2)
     if verbose:
         _lacking(screen, subject, shown, devices, kernels)
     _compilers(screen, subject.compilers, devices)

@@ -13,6 +13,7 @@ from rich.text import Text as Styled
 
 from archfit.errors import ArchfitError
 from archfit.model import Unsolved
+from archfit.report.alternatives import Alternative
 from archfit.report.messages import Messages, can_write
 from archfit.report.prose import Prose
 
@@ -56,11 +57,17 @@ class Screen:
         self.out.print()
         self.say(self.messages.ui(title), "bold")
 
-    def command(self, command: str, label: str | None = None) -> None:
+    def command(self, command: str) -> None:
         """A command, never broken, so that it can be copied."""
-        note = f"   # {label}" if label else ""
-        shown = self.messages.runnable(command)
-        self.out.print(Styled.assemble("   $ ", (shown, "cyan"), (note, "dim")), soft_wrap=True)
+        self.out.print(Styled.assemble("   $ ", (self.messages.runnable(command), "cyan")), soft_wrap=True)
+
+    def alternatives(self, alternatives: Sequence[Alternative]) -> None:
+        """Commands under what makes them a choice, written as a comment: a block of them can be copied as it is."""
+        for alternative in alternatives:
+            if alternative.label:
+                self.out.print(Styled(f"   # {alternative.label}", style="dim"), soft_wrap=True)
+            for command in alternative.commands:
+                self.command(command)
 
     def next(self, command: str) -> None:
         """The next command, never broken; the last line of an answer."""

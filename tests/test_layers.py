@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -198,3 +199,10 @@ def test_arrows_of_the_workload_point_down(package: str) -> None:
     floor = {room: number for number, rooms in enumerate(WORKLOAD_FLOORS[package]) for room in rooms}
     arrows = [(a, name.split(".")[1]) for a, name in workload_imports(package) if name.startswith(f"{package}.")]
     assert [f"{a} -> {b}" for a, b in arrows if a != b and floor[a] >= floor[b]] == []
+
+
+def test_the_documentation_shows_these_floors() -> None:
+    text = (SRC.parents[1] / "docs" / "design.md").read_text("utf-8")
+    picture = next(block for block in text.split("```") if "__main__" in block)
+    shown = [{*re.findall(r"\w+", floor)} for floor in picture.split("->")]
+    assert shown == [floor - {"archfit"} for floor in FLOORS if floor != {"archfit"}]

@@ -16,7 +16,7 @@ import pytest
 DOCS = Path(__file__).parents[2] / "docs"
 # What needs no twin, and why.
 ALONE = {"terms": "one table in both languages"}
-ALONE |= dict.fromkeys(["design", "measurements"], "not written yet")
+ALONE |= dict.fromkeys(["measurements"], "not written yet")
 
 DOCUMENTS = sorted(path for path in DOCS.glob("*.md") if not path.name.endswith(".zh.md"))
 PAIRS = [(path, path.with_suffix(".zh.md")) for path in DOCUMENTS if path.with_suffix(".zh.md").exists()]
@@ -109,6 +109,12 @@ def differing_lines(english: str, chinese: str) -> Iterator[tuple[str, str]]:
 def test_every_document_has_a_twin() -> None:
     assert {path.stem for path in DOCUMENTS} - {path.stem for path, _ in PAIRS} == set(ALONE)
     assert {path.name for path in DOCS.glob("*.zh.md")} == {twin.name for _, twin in PAIRS}
+
+
+def test_the_chinese_readme_leads_to_chinese_documents() -> None:
+    linked = links(read(DOCS.parent / "README.zh.md"))
+    assert {f"docs/{path.name}" for path, _ in PAIRS} & linked == set()
+    assert f"docs/{PAIRS[0][1].name}" in linked
 
 
 @pytest.mark.parametrize(("path", "twin"), PAIRS, ids=lambda path: path.name)

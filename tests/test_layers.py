@@ -52,6 +52,7 @@ FLOORS = (
     {"model"},
     {"buildscript"},
     {"indexes"},
+    {"standin"},
     {"arch", "errors", "redact", "tether"},
     {"archfit"},
 )

@@ -340,6 +340,7 @@ def test_what_runs_on_an_rtx_5090() -> None:
         ((), ExitCode.OK, "The newest release that runs"),
         (("torch", "--gpu", "RTX 5090", "--lang", "zh"), ExitCode.OK, "能在 GeForce RTX 5090 上运行"),
         (("torch", "--gpu", "RTX 5090", "-v", "--python", "3.12", "--cuda", "12.8"), ExitCode.OK, "torch-2.8.0-cp"),
+        (("torch", "--gpu", "RTX 5090", "--python", "3.14t"), ExitCode.OK, "torch 2.9.0 to 2.15.0 runs on"),
     ],
 )
 def test_the_command_answers(

@@ -13,6 +13,7 @@ from shelf import WHEELS, digest, write_wheel
 from archfit.model import Distribution, Pin, Question, Resolution
 from archfit.resolver import Ground, ask_all
 from archfit.resolver import ask as asking
+from archfit.standin import own_tag, python_for
 
 TORCH_2_8 = Question(("torch==2.8.0",))
 FAMILY_2_8 = Question(("torch==2.8.0", "torchvision==0.23.0"))
@@ -29,7 +30,14 @@ def installed(*names: str) -> tuple[Distribution, ...]:
 
 
 def ask(question: Question, *names: str, **where: str) -> Resolution:
-    ground = Ground(Path(sys.executable), installed(*names), {"extra": ""}, where.get("python"), where.get("platform"))
+    ground = Ground(
+        Path(sys.executable),
+        installed(*names),
+        {"extra": ""},
+        where.get("python"),
+        where.get("platform"),
+        own_tag=where.get("own", own_tag()),
+    )
     return ask_all(ground, [question])[question]
 
 
@@ -160,6 +168,24 @@ def test_a_pretended_python_and_platform_decide_which_wheels_fit(
     assert fits.state == "resolved"
     assert ask(TORCH_2_8, "torch==2.4.1", python="cp310", platform="win_amd64").state == "absent"
     assert ask(TORCH_2_8, "torch==2.4.1", python="cp39", platform="linux_aarch64").state == "absent"
+
+
+@pytest.mark.parametrize("own", ["cp313", "cp313t"])
+@pytest.mark.parametrize("python", ["cp313", "cp313t", "cp314", "cp314t"])
+def test_a_free_threaded_python_gets_its_own_wheels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str, own: str
+) -> None:
+    """Whether the Python that answers is of the same kind or not. (No Python here is really another one: uv is told so.)"""
+    monkeypatch.setenv("UV_DEFAULT_INDEX", (tmp_path / "index").as_uri())
+    abis = ("cp313-cp313", "cp313-cp313t", "cp314-cp314", "cp314-cp314t")
+    made = {abi: write_wheel(tmp_path / "index", "torch", "2.8.0", tag=f"{abi}-manylinux_2_28_x86_64") for abi in abis}
+    if own.endswith("t") == python.endswith("t"):
+        with python_for("cp313t" if own.endswith("t") else None, Path(sys.executable), own_tag()) as there:
+            ground = Ground(there, (), {"extra": ""}, python, "linux_x86_64", own_tag=own)
+            answer = ask_all(ground, [TORCH_2_8])[TORCH_2_8]
+    else:
+        answer = ask(TORCH_2_8, python=python, platform="linux_x86_64", own=own)
+    assert [package.hashes for package in answer.locked] == [(digest(made[f"{python.rstrip('t')}-{python}"]),)]
 
 
 # --- answers that are kept -------------------------------------------------------------------------------------------

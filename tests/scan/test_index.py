@@ -85,6 +85,15 @@ def test_platform_and_python_choose_the_wheel(serving: Serving, platform: str, p
         assert scanned(platform=platform, python=python).libraries == (library("kernels/_C.so", fixture),)
 
 
+def test_a_free_threaded_python_gets_its_own_wheel(serving: Serving, wheelhouse: Path) -> None:
+    for abi, fixture in (("cp313", "libserver.so"), ("cp313t", "libpartial.so")):
+        make_wheel(wheelhouse, f"kernels-1.0-cp313-{abi}-manylinux_2_28_x86_64.whl", {"kernels/_C.so": fixture})
+    with serving(Manners()):
+        for python, fixture in (("3.13", "libserver.so"), ("3.13t", "libpartial.so")):
+            found = scanned(platform="linux-x86_64", python=python)
+            assert found.libraries == (library("kernels/_C.so", fixture),)
+
+
 def test_no_wheel_for_a_platform(serving: Serving) -> None:
     with serving(Manners()):
         assert fails(platform="windows-x86_64", python="3.11").key == "wheel-not-found"

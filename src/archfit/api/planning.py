@@ -25,6 +25,7 @@ from archfit.requirements import markers_of
 from archfit.resolver import Ground, ask_all
 from archfit.scan.index import RemoteWheel
 from archfit.sources import search_source as look_through
+from archfit.standin import own_tag
 from archfit.transaction.bundle import Wheel as BundleWheel
 from archfit.transaction.bundle import plan_file
 from archfit.transaction.installer import resolve
@@ -48,6 +49,7 @@ def make_plan(diagnosis: Diagnosis, wish: PlanWish, *, ask: bool = False) -> Pla
         markers_of(env, wish.python_tag, wish.platform),
         wish.python_tag,
         wish.platform,
+        own_tag=env.interpreter.value.tag if isinstance(env.interpreter, Known) else own_tag(),
     )
     answers: dict[Question, Resolution] = {}
     while asked := questions(diagnosis, catalog, wish, answers):

@@ -123,9 +123,9 @@ def python_tag(text: str | None) -> str | None:
 
 
 def python_version(text: str | None) -> str | None:
-    """``3.11`` or ``cp311`` as uv calls it."""
+    """``3.11`` of ``cp311``, ``3.13t`` of ``cp313t``."""
     tag = python_tag(text)
-    return f"{tag[2]}.{tag[3:].rstrip('t')}" if tag else None
+    return f"{tag[2]}.{tag[3:]}" if tag else None
 
 
 def platform_tag(text: str | None) -> str | None:

@@ -44,8 +44,11 @@ def ask_all(ground: Ground, questions: Sequence[Question]) -> dict[Question, Res
     kept = Kept(ground)
     known = {question: answer for question in questions if (answer := kept.load(question))}
     rest = [question for question in questions if question not in known]
-    futures = start([lambda q=question: ask(ground, q) for question in rest], _WORKERS)  # type: ignore[misc]
-    fresh = {question: future.result() for question, future in zip(rest, futures, strict=True)}
+    if not rest:
+        return known
+    with ground.named() as there:
+        futures = start([lambda q=question: ask(there, q) for question in rest], _WORKERS)  # type: ignore[misc]
+        fresh = {question: future.result() for question, future in zip(rest, futures, strict=True)}
     for question, answer in fresh.items():
         kept.keep(question, answer)
     return known | fresh

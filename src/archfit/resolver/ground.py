@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from archfit.model import Distribution
 from archfit.requirements import Markers
+from archfit.standin import python_for
 
 _PLATFORMS = {
     "linux_x86_64": "x86_64-manylinux_2_28",
@@ -19,7 +22,8 @@ _PLATFORMS = {
 class Ground:
     """What a question is asked about: a Python, what is installed beside it, and what its markers say.
 
-    `python_tag` and `platform` are set where another Python (``cp38``) or platform (``win_amd64``) is pretended.
+    `python_tag` and `platform` are set where another Python (``cp38``) or platform (``win_amd64``) is pretended; `own_tag` is
+    that of `python`.
     """
 
     python: Path
@@ -27,10 +31,17 @@ class Ground:
     markers: Markers
     python_tag: str | None = None
     platform: str | None = None
+    own_tag: str = ""
+
+    @contextmanager
+    def named(self) -> Iterator[Ground]:
+        """The same with a Python of which uv says what is pretended, too: free-threaded or not; it is gone afterwards."""
+        with python_for(self.python_tag, self.python, self.own_tag) as python:
+            yield replace(self, python=python)
 
     @property
     def words(self) -> list[str]:
-        """How uv is told."""
+        """How uv is told; whether the Python is free-threaded it sees for itself."""
         words = ["--python", str(self.python)]
         if self.python_tag:
             words += ["--python-version", f"{self.python_tag[2]}.{self.python_tag[3:].rstrip('t')}"]

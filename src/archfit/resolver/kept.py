@@ -19,7 +19,7 @@ from archfit.model import LockedPackage, Pin, Question, Resolution
 from archfit.resolver.ground import Ground
 
 _GOOD_FOR_S = 600
-_EDITION = 1
+_EDITION = 2
 """Raised whenever an answer means something else: older ones are asked anew."""
 
 
@@ -34,6 +34,7 @@ class Kept:
                 _EDITION,
                 version("uv"),
                 ground.words,
+                ground.python_tag,
                 [(d.name, d.version, d.requires) for d in ground.installed],
                 sorted(ground.markers.items()),
                 sorted(settings.items()),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import threading
 import time
 import tomllib
@@ -20,6 +21,7 @@ from urllib.request import url2pathname
 
 from archfit.binary.wheel import Archive, open_wheel
 from archfit.errors import ObserveError, UsageError
+from archfit.standin import own_tag, python_for
 from archfit.uv import last_words, run_uv
 
 if TYPE_CHECKING:
@@ -54,15 +56,18 @@ class RemoteWheel:
 
 
 def find_wheel(requirement: str, platform: str | None, python: str | None) -> RemoteWheel:
-    """The wheel that `requirement` means for a platform (``linux-x86_64``) and a Python (``3.11``); defaults: those of here.
+    """The wheel that `requirement` means for a platform (``linux-x86_64``) and a Python (``3.11``, ``3.13t``).
 
     Raises:
         UsageError: the package has no wheel, or its marker excludes this Python and platform.
         ObserveError: the index cannot be reached, or has nothing that fits.
     """
     where = ["--python-platform", _PLATFORMS[platform]] if platform else []
-    where += ["--python-version", python] if python else []
-    done = run_uv([*_COMPILE, *where, "--format", "pylock.toml", "-"], given=requirement + "\n")
+    where += ["--python-version", python.rstrip("t")] if python else []
+    with python_for(python, Path(sys.executable), own_tag()) as interpreter:
+        if interpreter != Path(sys.executable):
+            where += ["--python", str(interpreter)]
+        done = run_uv([*_COMPILE, *where, "--format", "pylock.toml", "-"], given=requirement + "\n")
     shown = without_secrets(requirement)
     if done.returncode != 0:
         cause = _VERBOSE.sub("", without_secrets(last_words(done.stderr)))

@@ -18,17 +18,27 @@ from lss_swin.ops import backend
 from nuscenes_bev.errors import UsageError
 from nuscenes_bev.frames import Frames
 
+FAILED, USAGE, NO_GPU, INTERRUPTED = 1, 2, 4, 130
 
-def parser_for(what: str, example: str) -> argparse.ArgumentParser:
-    """Words that `test` and `visualize` share."""
-    parser = argparse.ArgumentParser(description=what, epilog=f"example: {example}")
+
+def parser_for(what: str, examples: str) -> argparse.ArgumentParser:
+    """Words that all commands share."""
+    kind = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=what, epilog=examples, formatter_class=kind)
+    gpus = "GPUs, one process each (torchrun); default: 0"
+    parser.add_argument("--gpu-ids", type=int, nargs="+", metavar="N", help=gpus)
+    device = "cpu: say so to compute without a GPU; there is no silent fall-back"
+    parser.add_argument("--device", choices=["cuda", "cpu"], help=device)
+    options = "change the configuration: total_iters=10 data.root=/data/nuscenes"
+    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help=options)
+    return parser
+
+
+def checkpoint_parser(what: str, example: str) -> argparse.ArgumentParser:
+    """Words of the commands that open a checkpoint."""
+    parser = parser_for(what, f"example: {example}")
     parser.add_argument("checkpoint", help="file written by tools/train.py, or its work folder (then the newest)")
-    parser.add_argument("--gpu-ids", type=int, nargs="+", metavar="N", help="default: 0")
-    parser.add_argument("--device", choices=["cuda", "cpu"], help="cpu: say so to compute without a GPU")
     parser.add_argument("--split", choices=["train", "val"], default="val")
-    parser.add_argument(
-        "--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="for example data.root=/data/nuscenes"
-    )
     return parser
 
 
@@ -44,7 +54,7 @@ class Opened:
 
 
 def open_given(given: argparse.Namespace) -> Opened:
-    """What the words of `parser_for` name.
+    """What the words of `checkpoint_parser` name.
 
     Raises:
         UsageError: no such checkpoint, or options that do not fit it.
@@ -65,21 +75,19 @@ def guarded(work: Callable[[], int]) -> int:
     """
     try:
         return work()
-    except UsageError as exc:
-        print(f"error: {_sentence(exc)}", file=sys.stderr)
-        return runtime.USAGE
-    except runtime.GpuError as exc:
-        print(f"error: {exc}\nhint: --device cpu computes without a GPU\n\n{runtime.diagnosis()}", file=sys.stderr)
-        return runtime.NO_GPU
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return runtime.INTERRUPTED
+        say("interrupted")
+        return INTERRUPTED
+    except UsageError as exc:
+        code, words = USAGE, _sentence(exc)
+    except runtime.GpuError as exc:
+        code, words = NO_GPU, f"{exc}\nhint: --device cpu computes without a GPU\n\n{runtime.diagnosis()}"
     except torch.cuda.OutOfMemoryError as exc:
-        print(f"error: {str(exc).splitlines()[0]}\nhint: a smaller --cfg-options data.batch_size=N", file=sys.stderr)
-        return 1
-    except OSError as exc:
-        print(f"error: {exc}", file=sys.stderr)
-        return 1
+        code, words = FAILED, f"{str(exc).splitlines()[0]}\nhint: a smaller --cfg-options data.batch_size=N"
+    except (OSError, FloatingPointError) as exc:
+        code, words = FAILED, str(exc)
+    say(f"error: {words}")
+    return code
 
 
 def _sentence(exc: UsageError) -> str:

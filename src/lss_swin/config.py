@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import ast
-import copy
 import runpy
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from nuscenes_bev.errors import UsageError
 
 Config = dict[str, Any]
 PACKAGE = Path(__file__).resolve().parent
+_ROOTS = (PACKAGE.parents[1], PACKAGE)  # where configs/ lies: in the repository, in the installed package
 
 
 def load_config(path: str, options: Iterable[str] = ()) -> Config:
@@ -33,18 +33,11 @@ def load_config(path: str, options: Iterable[str] = ()) -> Config:
 
 def find_config(path: str) -> Path:
     """The file as named; else the one of that name in the repository, or in the installed package."""
-    places = [Path(path), PACKAGE.parents[1] / path, PACKAGE / path]
-    found = next((place for place in places if place.is_file()), None)
+    found = next((place for place in (Path(path), *(root / path for root in _ROOTS)) if place.is_file()), None)
     if found is None:
-        known = ", ".join(
-            sorted({f"configs/baseline/{p.name}" for d in (PACKAGE.parents[1], PACKAGE) for p in _shipped(d)})
-        )
-        raise UsageError(f"there is no configuration {path}; known: {known}")
+        shipped = {f"configs/baseline/{p.name}" for root in _ROOTS for p in (root / "configs/baseline").glob("*.py")}
+        raise UsageError(f"there is no configuration {path}; known: {', '.join(sorted(shipped))}")
     return found
-
-
-def _shipped(root: Path) -> Iterator[Path]:
-    return (root / "configs" / "baseline").glob("*.py")
 
 
 def _read(path: Path) -> Config:
@@ -52,9 +45,7 @@ def _read(path: Path) -> Config:
         values = runpy.run_path(str(path))
     except Exception as exc:
         raise UsageError(f"cannot read configuration {path}: {type(exc).__name__}: {exc}") from exc
-    own = {
-        k: v for k, v in values.items() if not k.startswith("_") and not isinstance(v, ModuleType) and not callable(v)
-    }
+    own = {k: v for k, v in values.items() if not (k.startswith("_") or isinstance(v, ModuleType) or callable(v))}
     base = values.get("_base_")
     return _merge(_read(path.parent / base), own) if base else own
 
@@ -105,21 +96,13 @@ def _checked(name: str, old: Any, new: Any) -> Any:
     raise UsageError(f"{name} is {old!r}, so it wants a value of type {type(old).__name__}, not {new!r}")
 
 
-def _known(config: Config, prefix: str = "") -> str:
-    return ", ".join(sorted(_names(config, prefix)))
+def _known(config: Config) -> str:
+    return ", ".join(sorted(_names(config)))
 
 
-def _names(config: Config, prefix: str) -> Iterator[str]:
+def _names(config: Config, prefix: str = "") -> Iterator[str]:
     for key, value in config.items():
         if isinstance(value, dict):
             yield from _names(value, f"{prefix}{key}.")
         else:
             yield prefix + key
-
-
-def plain(config: Config) -> Config:
-    """A copy of lists, numbers and strings only, for JSON and checkpoints."""
-    return {
-        k: plain(v) if isinstance(v, dict) else list(v) if isinstance(v, tuple) else v
-        for k, v in copy.copy(config).items()
-    }

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from lss_swin.command import bar, guarded, open_given, parser_for
+from lss_swin.command import bar, checkpoint_parser, guarded, open_given
 from lss_swin.data import Batch, on_device, validation_loader
 
 
@@ -70,7 +70,7 @@ def evaluate(
 
 def main(arguments: list[str] | None = None) -> int:
     """`tools/test.py`."""
-    parser = parser_for("Evaluate a checkpoint.", "python tools/test.py runs/baseline")
+    parser = checkpoint_parser("Evaluate a checkpoint.", "python tools/test.py runs/baseline")
     return guarded(lambda: _test(parser.parse_args(arguments)))
 
 

@@ -30,6 +30,7 @@ class Progress:
 
     def __post_init__(self) -> None:
         self.mark = time.perf_counter()
+        self.samples_per_step = self.trainer.config["data"]["batch_size"] * self.trainer.group.world
 
     def note(self, loss: Tensor) -> None:
         """Keep a loss on the device; read them, which waits for the GPU, only when a line is due.
@@ -52,7 +53,9 @@ class Progress:
         self.pending.clear()
         bad = next((i for i, loss in enumerate(new) if not math.isfinite(loss)), None)
         if bad is not None:
-            raise FloatingPointError(f"the loss is {new[bad]} at iteration {len(trainer.losses) + bad + 1}")
+            where = f"the loss is {new[bad]} at iteration {len(trainer.losses) + bad + 1}"
+            less = f"optimizer.lr={trainer.config['optimizer']['lr'] / 4:.1e}"
+            raise FloatingPointError(f"{where}\nhint: a smaller --cfg-options {less}, or precision=fp32")
         trainer.losses += new
         if trainer.step > 1:  # the first step pays for start-up and compilation
             self.seconds, self.timed_steps = self.seconds + spent, self.timed_steps + steps
@@ -63,7 +66,7 @@ class Progress:
     def _tell(self, new: list[float], spent: float, steps: int) -> None:
         t = self.trainer
         left = (t.total - t.step) * spent / steps
-        speed = steps * t.config["data"]["batch_size"] * t.group.world / spent
+        speed = steps * self.samples_per_step / spent
         rate = float(t.optimizer.param_groups[0]["lr"])
         say(
             f"iter {t.step}/{t.total}  loss {sum(new) / len(new):.4f}  lr {rate:.1e}  {speed:.1f} samples/s  "
@@ -77,9 +80,7 @@ class Progress:
     @property
     def samples_per_second(self) -> float | None:
         """Over all steps but the first."""
-        if not self.timed_steps:
-            return None
-        return self.timed_steps * self.trainer.config["data"]["batch_size"] * self.trainer.group.world / self.seconds
+        return self.timed_steps * self.samples_per_step / self.seconds if self.timed_steps else None
 
 
 def mean_over(group: Group, losses: Tensor) -> list[float]:

@@ -21,7 +21,6 @@ from lss_swin.config import PACKAGE
 from lss_swin.ops import backend
 from nuscenes_bev.errors import UsageError
 
-USAGE, NO_GPU, INTERRUPTED = 2, 4, 130
 _DOCTOR_SECONDS = 120
 
 

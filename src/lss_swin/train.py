@@ -13,8 +13,8 @@ import torch.distributed as dist
 
 from lss_swin import runtime
 from lss_swin.checkpoint import newest_checkpoint
-from lss_swin.command import bar, guarded, say
-from lss_swin.config import Config, load_config, plain
+from lss_swin.command import bar, guarded, parser_for, say
+from lss_swin.config import Config, load_config
 from lss_swin.data import on_device, open_frames, training_loader, validation_loader
 from lss_swin.evaluate import evaluate
 from lss_swin.model import check_sizes
@@ -25,6 +25,14 @@ from nuscenes_bev.errors import UsageError
 from nuscenes_bev.frames import Frames
 
 SUMMARY = "summary.json"
+_EPILOG = """examples:
+  python tools/train.py configs/baseline/lss_swin_nuscenes.py --work-dir runs/baseline --gpu-ids 0
+  python tools/train.py configs/baseline/lss_swin_nuscenes.py --work-dir runs/smoke --gpu-ids 0 --cfg-options total_iters=10
+  python tools/train.py configs/baseline/lss_swin_tiny.py --work-dir runs/tiny --device cpu
+  python tools/train.py configs/baseline/lss_swin_nuscenes.py --work-dir runs/full --resume --cfg-options data.root=/nuscenes
+  torchrun --nproc-per-node 2 tools/train.py configs/baseline/lss_swin_nuscenes.py --work-dir runs/two --gpu-ids 0 1
+
+exit codes: 0 done, 1 failed, 2 usage, 4 no usable GPU, 130 interrupted (a checkpoint is kept)"""
 
 
 def train(config: Config, work_dir: Path, device: torch.device, group: Group, resume: str | None) -> dict[str, Any]:
@@ -32,15 +40,10 @@ def train(config: Config, work_dir: Path, device: torch.device, group: Group, re
     began = time.perf_counter()
     chosen = backend.choose(device, config["splat_backend"])
     frames = _open_frames(config, group)
-    training, total = len(frames.split("train")), config["total_iters"]
+    training = len(frames.split("train"))
     per_epoch = max(1, training // (config["data"]["batch_size"] * group.world))
-    trainer = Trainer(
-        config,
-        device,
-        runtime.pick_precision(config["precision"], device),
-        total or config["epochs"] * per_epoch,
-        group,
-    )
+    total = config["total_iters"] or config["epochs"] * per_epoch
+    trainer = Trainer(config, device, runtime.pick_precision(config["precision"], device), total, group)
     if resume:
         trainer.resume(resume)
     if group.first:
@@ -70,7 +73,7 @@ def train(config: Config, work_dir: Path, device: torch.device, group: Group, re
         "samples_per_second": progress.samples_per_second,
         "peak_memory_bytes": runtime.peak_memory(device),
         "seconds": time.perf_counter() - began,
-        "config": plain(config),
+        "config": config,
     }
 
 
@@ -131,8 +134,7 @@ def _run(trainer: Trainer, frames: Frames, work_dir: Path, progress: Progress) -
             results = _after_step(trainer, frames, work_dir, progress) or results
     progress.flush()
     if group.first:
-        path = trainer.save(work_dir)
-        say(f"saved      {path}")
+        say(f"saved      {trainer.save(work_dir)}")
     if interrupt.asked:
         say("go on with the same command and --resume")
         raise KeyboardInterrupt
@@ -164,59 +166,22 @@ def validate(trainer: Trainer, frames: Frames) -> dict[str, float | int]:
     show = (lambda done: bar(done, len(loader))) if group.first else (lambda done: None)
     results = evaluate(trainer.bare, loader, trainer.device, trainer.precision, config["val"]["threshold"], show)
     if group.first:
-        say(
-            f"validation {results['frames']} frames ({frames.source}): IoU {results['iou']:.4f}, "
-            f"visible vehicles only {results['iou_vis40']:.4f}"
-        )
+        all_of_them, visible = f"IoU {results['iou']:.4f}", f"visible vehicles only {results['iou_vis40']:.4f}"
+        say(f"validation {results['frames']} frames ({frames.source}): {all_of_them}, {visible}")
     return results
-
-
-_EPILOG = """examples:
-  python tools/train.py configs/baseline/lss_swin_nuscenes.py --work-dir runs/baseline --gpu-ids 0
-  python tools/train.py configs/baseline/lss_swin_nuscenes.py --work-dir runs/smoke --gpu-ids 0 --cfg-options total_iters=10
-  python tools/train.py configs/baseline/lss_swin_tiny.py --work-dir runs/tiny --device cpu
-  python tools/train.py configs/baseline/lss_swin_nuscenes.py --work-dir runs/full --resume --cfg-options data.root=/nuscenes
-  torchrun --nproc-per-node 2 tools/train.py configs/baseline/lss_swin_nuscenes.py --work-dir runs/two --gpu-ids 0 1
-
-exit codes: 0 done, 1 failed, 2 usage, 4 no usable GPU, 130 interrupted (a checkpoint is kept)"""
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The words of the command line."""
-    parser = argparse.ArgumentParser(
-        description="Train LSS with a Swin backbone on nuScenes (vehicle segmentation in bird's-eye view).",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("config", help="configs/baseline/lss_swin_nuscenes.py, lss_swin_tiny.py, or your own")
-    parser.add_argument("--work-dir", type=Path, required=True, help="folder for checkpoints and summary.json")
-    parser.add_argument(
-        "--gpu-ids", type=int, nargs="+", metavar="N", help="GPUs, one process each (torchrun); default: 0"
-    )
-    parser.add_argument(
-        "--device", choices=["cuda", "cpu"], help="cpu: say so to train without a GPU; there is no silent fall-back"
-    )
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change the configuration: total_iters=10 data.batch_size=2",
-    )
-    parser.add_argument(
-        "--resume",
-        nargs="?",
-        const="",
-        metavar="FILE",
-        help="go on from a checkpoint; default: the newest in --work-dir",
-    )
-    parser.add_argument("--seed", type=int, help="of weights, order and augmentation")
-    return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     """`tools/train.py`."""
-    given = build_parser().parse_args(arguments)
+    parser = parser_for(
+        "Train LSS with a Swin backbone on nuScenes (vehicle segmentation in bird's-eye view).", _EPILOG
+    )
+    parser.add_argument("config", help="configs/baseline/lss_swin_nuscenes.py, lss_swin_tiny.py, or your own")
+    parser.add_argument("--work-dir", type=Path, required=True, help="folder for checkpoints and summary.json")
+    resume = "go on from a checkpoint; default: the newest in --work-dir"
+    parser.add_argument("--resume", nargs="?", const="", metavar="FILE", help=resume)
+    parser.add_argument("--seed", type=int, help="of weights, order and augmentation")
+    given = parser.parse_args(arguments)
     return guarded(lambda: _main(given))
 
 
@@ -226,46 +191,38 @@ def _main(given: argparse.Namespace) -> int:
         config["seed"] = given.seed
     _check(config)
     device = runtime.pick_device(given.gpu_ids, given.device)
+    summary = given.work_dir / SUMMARY
     try:
         given.work_dir.mkdir(parents=True, exist_ok=True)
-        (given.work_dir / SUMMARY).unlink(missing_ok=True)  # an old one must not speak for this run
+        summary.unlink(missing_ok=True)  # an old one must not speak for this run
     except OSError as exc:
         raise UsageError(f"cannot write to {given.work_dir}: {exc.strerror}") from exc
     torch.backends.cudnn.benchmark = not config["deterministic"]
     torch.backends.cudnn.deterministic = config["deterministic"]
     with join_group(device.type) as group:
         resume = None if given.resume is None else given.resume or newest_checkpoint(str(given.work_dir))
-        try:
-            summary = train(config, given.work_dir, device, group, resume)
-        except FloatingPointError as exc:
-            less = f"optimizer.lr={config['optimizer']['lr'] / 4:.1e}"
-            say(f"error: {exc}\nhint: a smaller --cfg-options {less}, or precision=fp32")
-            return 1
+        found = train(config, given.work_dir, device, group, resume)
         if group.first:
-            runtime.write_summary(given.work_dir / SUMMARY, summary)
-            say(f"summary    {given.work_dir / SUMMARY}")
+            runtime.write_summary(summary, found)
+            say(f"summary    {summary}")
     return 0
 
 
 def _check(config: Config) -> None:
     """Numbers that make no sense, before anything starts."""
     check_sizes(config)
-    wrong = [
-        name
-        for name, good in (
-            ("total_iters", config["total_iters"] is None or config["total_iters"] >= 1),
-            ("seed (0 to 2147483647)", 0 <= config["seed"] < 2**31),
-            ("data.batch_size", config["data"]["batch_size"] >= 1),
-            ("log_every", config["log_every"] >= 1),
-            ("checkpoint.every", config["checkpoint"]["every"] >= 1),
-            ("splat_backend", config["splat_backend"] in backend.CHOICES),
-        )
-        if not good
-    ]
-    if wrong:
-        raise UsageError(
-            f"{wrong[0]} makes no sense; numbers must be at least 1, splat_backend one of {', '.join(backend.CHOICES)}"
-        )
+    good = {
+        "total_iters": config["total_iters"] is None or config["total_iters"] >= 1,
+        "seed (0 to 2147483647)": 0 <= config["seed"] < 2**31,
+        "data.batch_size": config["data"]["batch_size"] >= 1,
+        "log_every": config["log_every"] >= 1,
+        "checkpoint.every": config["checkpoint"]["every"] >= 1,
+        "splat_backend": config["splat_backend"] in backend.CHOICES,
+    }
+    for name, fine in good.items():
+        if not fine:
+            known = ", ".join(backend.CHOICES)
+            raise UsageError(f"{name} makes no sense; numbers must be at least 1, splat_backend one of {known}")
 
 
 if __name__ == "__main__":

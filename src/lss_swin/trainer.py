@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from lss_swin import runtime
 from lss_swin.checkpoint import load_checkpoint
-from lss_swin.config import Config, plain
+from lss_swin.config import Config
 from lss_swin.data import Batch
 from lss_swin.evaluate import predict
 from lss_swin.graph import StepGraph
@@ -86,23 +86,19 @@ class Trainer:
             load_pretrained(self.bare, self.config["model"]["pretrained"])
         self.bare = self.bare.to(self.device, memory_format=torch.channels_last)
         self.model = self._wrapped()
-        options = self.config["optimizer"]
+        options, cuda = self.config["optimizer"], self.device.type == "cuda"
         self.rate = options["lr"] * self.config["data"]["batch_size"] * self.group.world / options["lr_batch"]
-        cuda, graph = self.device.type == "cuda", self.config["graph"] and self.device.type == "cuda"
         groups = parameter_groups(self.bare, options)
-        self.optimizer = torch.optim.AdamW(groups, lr=self.rate, fused=cuda, capturable=graph)
+        self.optimizer = torch.optim.AdamW(groups, lr=self.rate, fused=cuda)
+        recorded = cuda and self.config["graph"]
+        self.graph = StepGraph(self._compute, self.optimizer.zero_grad, self.group.world > 1) if recorded else None
         self._own_rates()
-        self.graph = StepGraph(self._compute, self._forget_gradients, self.group.world > 1) if graph else None
 
     def _own_rates(self) -> None:
         """Learning rates in tensors where a recorded step reads them, else numbers."""
-        graph = self.config["graph"] and self.device.type == "cuda"
         for group in self.optimizer.param_groups:
-            group["lr"] = torch.full((), self.rate, device=self.device) if graph else self.rate
-            group["capturable"] = graph
-
-    def _forget_gradients(self) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
+            group["lr"] = torch.full((), self.rate, device=self.device) if self.graph else self.rate
+            group["capturable"] = self.graph is not None
 
     def _wrapped(self) -> nn.Module:
         """The model as it is called: synchronised norms, compiled, shared among processes, as asked for."""
@@ -113,12 +109,10 @@ class Trainer:
         if self.config["compile"]:
             model = torch.compile(model)  # type: ignore[assignment]
         if self.group.world > 1:
-            with (
-                torch.cuda.stream(torch.cuda.Stream()) if cuda else nullcontext()
-            ):  # a recorded step wants it built beside
-                return nn.parallel.DistributedDataParallel(
-                    model, [self.device] if cuda else None, gradient_as_bucket_view=True
-                )
+            devices = [self.device] if cuda else None
+            beside = torch.cuda.stream(torch.cuda.Stream()) if cuda else nullcontext()
+            with beside:  # a recorded step wants it built there
+                return nn.parallel.DistributedDataParallel(model, devices, gradient_as_bucket_view=True)
         return model
 
     def train_step(self, batch: Batch) -> Tensor:
@@ -137,7 +131,7 @@ class Trainer:
 
     def _compute(self, batch: Batch) -> Tensor:
         """What a graph may record: forward, backward, clipping, optimiser; nothing that waits for the device."""
-        self._forget_gradients()
+        self.optimizer.zero_grad()
         loss = loss_of(predict(self.model, batch, self.precision), batch["label"], self.config["pos_weight"])
         loss.backward()
         nn.utils.clip_grad_norm_(self.bare.parameters(), self.config["optimizer"]["clip"], foreach=True)
@@ -157,7 +151,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "losses": self.losses,
-            "config": plain(self.config),
+            "config": self.config,
         }
         buffer = io.BytesIO()
         torch.save(stored, buffer)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from lss_swin.command import guarded, open_given, parser_for
+from lss_swin.command import checkpoint_parser, guarded, open_given
 from lss_swin.data import on_device, validation_loader
 from lss_swin.evaluate import predict
 from nuscenes_bev.pictures import draw_frame
@@ -16,9 +16,8 @@ from nuscenes_bev.pictures import draw_frame
 
 def main(arguments: list[str] | None = None) -> int:
     """`tools/visualize.py`."""
-    parser = parser_for(
-        "Draw what a checkpoint predicts.", "python tools/visualize.py runs/baseline --out pictures --frames 5"
-    )
+    example = "python tools/visualize.py runs/baseline --out pictures --frames 5"
+    parser = checkpoint_parser("Draw what a checkpoint predicts.", example)
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
     parser.add_argument("--frames", type=int, default=4, help="how many, spread over the split; default 4")
     return guarded(lambda: _visualize(parser.parse_args(arguments)))

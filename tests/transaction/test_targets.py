@@ -142,6 +142,11 @@ def test_a_conda_environment_that_is_closed_is_refused(conda: Path, mark: str) -
     assert (error.key, error.values["path"]) == ("refuse-conda-closed", conda / mark)
 
 
+def test_an_environment_of_pixi_is_refused(conda: Path) -> None:
+    (conda / "conda-meta/pixi").write_text('{"environment_name": "default"}\n', "utf-8")
+    assert refusal(conda).key == "refuse-pixi"
+
+
 @pytest.mark.parametrize("marked", [False, True], ids=["", "externally managed (PEP 668)"])
 def test_a_python_that_others_are_built_on_is_refused(prefix: Path, marked: bool) -> None:
     if marked:

@@ -97,6 +97,9 @@ def _refuse_base(root: Path) -> None:
         raise ApplyError("refuse-not-venv", target=root)
     if any((root / part).exists() for part in CONDA_BASE):
         raise ApplyError("refuse-conda-base", target=root)
+    # https://pixi.prefix.dev/latest/workspace/environment/, read 2026-11-25
+    if (root / "conda-meta/pixi").exists():
+        raise ApplyError("refuse-pixi", target=root)
     marks = (root / "conda-meta/frozen", *root.glob("lib/python*/EXTERNALLY-MANAGED"))  # CEP 22, PEP 668
     if mark := next((mark for mark in marks if mark.exists()), None):
         raise ApplyError("refuse-conda-closed", target=root, path=mark)

@@ -20,6 +20,7 @@ from archfit.model import (
 )
 from archfit.report.messages import Messages
 from archfit.report.screen import size
+from archfit.report.ways_screen import compiled, rebuilt
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +96,21 @@ def steps_of(messages: Messages, diagnosis: Diagnosis, plan: Plan | None) -> lis
     driver = plan.options[0] if plan and plan.options[0].kind == "driver" else None
     after = next((o for o in plan.options if o.kind in ("upgrade", "nightly")), None) if plan else None
     if driver is None:
-        said = messages.text(plan.options[0].summary) if plan else ""
+        said = _with_compiled(messages, plan, plan.options[0]) if plan else ""
         return [ToDo(said, (diagnosis.primary.fix,))] if diagnosis.primary.fix else []
     steps = [ToDo(messages.text(driver.summary), driver.pip)]
-    if after and any(f.severity is Severity.ERROR for f in others_of(diagnosis)):
-        steps.append(ToDo(messages.text(after.summary), (_with_driver(env, driver.requires.driver).cure,)))
+    if plan and after and any(f.severity is Severity.ERROR for f in others_of(diagnosis)):
+        steps.append(ToDo(_with_compiled(messages, plan, after), (_with_driver(env, driver.requires.driver).cure,)))
     return steps
+
+
+def _with_compiled(messages: Messages, plan: Plan, option: Option) -> str:
+    """What an option does, the packages that are compiled anew with it included."""
+    summary = messages.text(option.summary)
+    if option.kind == "rebuild":
+        return summary
+    again = (f"{way.package} {rebuilt(messages, plan.environment, way)}" for way in compiled(option))
+    return messages.ui("and-then").join((summary, *again))
 
 
 def _with_driver(env: Environment, release: DriverRelease | None) -> Environment:

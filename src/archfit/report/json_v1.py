@@ -122,6 +122,7 @@ def _change(package: LockedPackage) -> Document:
         "wheel_bytes": package.wheel_bytes,
         "sha256": package.sha256,
         "index": package.index,
+        "compiled_for": package.compiled_for or None,
     }
 
 

@@ -332,7 +332,7 @@ def on(matrix: Matrix, whole: Matrix) -> Matrix:
             row,
             verdicts=tuple(row.verdicts[n] for n in places),
             drivers=tuple(
-                max(d, c.driver) if (d := row.drivers[n]) and c.driver else d
+                max(d, knows) if (d := row.drivers[n]) and (knows := c.driver_on(row.platform)) else d
                 for n, c in zip(places, matrix.columns, strict=True)
             ),
         )

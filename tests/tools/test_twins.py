@@ -45,7 +45,7 @@ def unwrapped(text: str) -> str:
 
 
 def paragraphs(text: str) -> int:
-    return sum(not re.match(r"#+ |\||\* |\d+\. ", part) for part in re.split(r"\n{2,}", prose(text).strip()))
+    return sum(not re.match(r"#+ |<a id=|\||\* |\d+\. ", part) for part in re.split(r"\n{2,}", prose(text).strip()))
 
 
 def headings(text: str) -> list[str]:

@@ -20,6 +20,10 @@ ALONE = {"terms": "one table in both languages"}
 
 READMES = (DOCS.parent / "README.md", DOCS.parent / "README.zh.md")
 DOCUMENTS = sorted(path for path in DOCS.glob("*.md") if not path.name.endswith(".zh.md"))
+SITE = [
+    (path, DOCS / "site" / "zh" / path.relative_to(DOCS / "site" / "en"))
+    for path in (DOCS / "site" / "en").rglob("*.md")
+]
 PAIRS = [(path, path.with_suffix(".zh.md")) for path in DOCUMENTS if path.with_suffix(".zh.md").exists()]
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -118,7 +122,7 @@ def test_the_chinese_readme_leads_to_chinese_documents() -> None:
     assert f"docs/{PAIRS[0][1].name}" in linked
 
 
-@pytest.mark.parametrize(("path", "twin"), [*PAIRS, READMES], ids=lambda path: path.name)
+@pytest.mark.parametrize(("path", "twin"), [*PAIRS, READMES, *sorted(SITE)], ids=lambda path: path.name)
 class TestWords:
     def test_have_the_same_headings_tables_lists_and_paragraphs(self, path: Path, twin: Path) -> None:
         english, chinese = read(path), read(twin)

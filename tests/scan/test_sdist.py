@@ -13,6 +13,7 @@ from index import serve
 from archfit.cli import run
 from archfit.errors import FormatError, ObserveError
 from archfit.scan import ScanWish, scan
+from archfit.scan.look import read_source
 from archfit.scan.sdist import is_sdist, read_sdist
 
 LISTED = b'flags = ["-gencode", "arch=compute_80,code=sm_80"]\n'
@@ -130,6 +131,38 @@ class TestScan:
             pinned = scan(ScanWish("x==1.0"))
         assert (subject.kind, subject.file) == ("sdist", "x-1.1.tar.gz")
         assert (pinned.file, pinned.build and [str(t) for t in pinned.build.targets]) == ("x-1.0.tar.gz", ["sm_80"])
+
+    def test_of_a_release_for_a_plan_once_and_then_from_what_was_kept(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        make_tar(tmp_path / "x-1.0.tar.gz", MEMBERS)
+        with serve(tmp_path) as index:
+            monkeypatch.setenv("UV_INDEX_URL", index.url)
+            first = read_source("x==1.0", 1 << 20)
+            assert read_source("nobody==1.0", 1 << 20) is None
+        assert first is not None
+        assert (first.choice, [str(t) for t in first.targets]) == ("hard-coded", ["sm_80"])
+        assert read_source("x==1.0", 1 << 20) == first  # the server is gone
+
+    def test_a_source_package_that_is_too_large_for_a_plan(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        make_tar(tmp_path / "x-1.0.tar.gz", MEMBERS)
+        with serve(tmp_path) as index:
+            monkeypatch.setenv("UV_INDEX_URL", index.url)
+            assert read_source("x==1.0", 10) is None
+
+    def test_what_was_kept_and_is_damaged_is_read_anew(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        make_tar(tmp_path / "x-1.0.tar.gz", MEMBERS)
+        with serve(tmp_path) as index:
+            monkeypatch.setenv("UV_INDEX_URL", index.url)
+            first = read_source("x==1.0", 1 << 20)
+            [kept] = (tmp_path / "cache").rglob("sources/*.json")
+            kept.write_bytes(kept.read_bytes()[:-9])
+            assert read_source("x==1.0", 1 << 20) == first
 
     def test_of_a_requirement_that_nobody_has(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with serve(tmp_path) as index:

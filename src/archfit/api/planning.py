@@ -5,30 +5,41 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import replace
 from pathlib import Path
 
 from archfit.api.told import OnCount, OnRead
+from archfit.buildscript import BuildScript
 from archfit.bundle import Target as Bundled
 from archfit.bundle import fill, find_wheels
 from archfit.catalog import load_catalog
 from archfit.catalog.changes import load_changes
+from archfit.catalog.extensions import load_extensions
 from archfit.catalog.mirrors import load_mirrors
 from archfit.errors import ApplyError, ProblemError, UsageError
 from archfit.model import Diagnosis, Environment, Known, Plan, Question, Requires, Resolution, SourceBuild
 from archfit.planner import PlanWish, plan, plan_from_document, priced, questions
 from archfit.planner.changes import source_changes
 from archfit.planner.mirrors import mirrored
+from archfit.planner.ways import TORCH_FAMILY
 from archfit.rebuild import find_toolkits
 from archfit.requirements import markers_of
 from archfit.resolver import Ground, ask_all
 from archfit.scan.index import RemoteWheel
 from archfit.sources import search_source as look_through
 from archfit.standin import own_tag
+from archfit.together import start
 from archfit.transaction.bundle import Wheel as BundleWheel
 from archfit.transaction.bundle import plan_file
 from archfit.transaction.installer import resolve
+from archfit.uv import uv_path
+
+_READERS = 2
+_LARGEST_SOURCE_BYTES = 8 << 20  # most extensions are below 5 MB; what is larger is not worth the wait
+_SOURCE_GRACE_S = 0.5
+"""So long a plan waits for sources once the resolver has answered."""
 
 
 def make_plan(diagnosis: Diagnosis, wish: PlanWish, *, ask: bool = False) -> Plan:
@@ -52,9 +63,39 @@ def make_plan(diagnosis: Diagnosis, wish: PlanWish, *, ask: bool = False) -> Pla
         own_tag=env.interpreter.value.tag if isinstance(env.interpreter, Known) else own_tag(),
     )
     answers: dict[Question, Resolution] = {}
-    while asked := questions(diagnosis, catalog, wish, answers):
+    asked = questions(diagnosis, catalog, wish, answers)
+    reading = _read_sources(diagnosis) if asked or diagnosis.primary else {}
+    while asked:
         answers |= ask_all(ground, asked)
-    return plan(diagnosis, catalog, wish, answers)
+        asked = questions(diagnosis, catalog, wish, answers)
+    return plan(diagnosis, catalog, replace(wish, builds=_those_read(reading)), answers)
+
+
+def _read_sources(diagnosis: Diagnosis) -> dict[str, Future[BuildScript | None]]:
+    """Begin to read the sources of extensions that no row tells of, beside the resolver."""
+    from archfit.scan.look import read_source
+
+    rows = load_extensions()
+    lacking = {f.values["name"] for f in diagnosis.findings if f.id == "arch-missing-extension"}
+    unknown = {
+        d.name: f"{d.name}=={d.version.partition('+')[0]}"
+        for d in diagnosis.environment.distributions
+        if d.version
+        and (d.torch_extensions or d.name in lacking)
+        and d.name not in TORCH_FAMILY
+        and rows.find(d.name) is None
+    }
+    if unknown:
+        uv_path()  # once, before the threads
+    tasks = [lambda spec=spec: read_source(spec, _LARGEST_SOURCE_BYTES) for spec in unknown.values()]
+    return dict(zip(unknown, start(tasks, _READERS), strict=True))
+
+
+def _those_read(reading: Mapping[str, Future[BuildScript | None]]) -> dict[str, BuildScript]:
+    """Those that are there by now; the answer does not wait long for the others, nor for what cannot be read."""
+    wait(reading.values(), timeout=_SOURCE_GRACE_S)
+    done = {name: future for name, future in reading.items() if future.done() and not future.exception()}
+    return {name: build for name, future in done.items() if (build := future.result())}
 
 
 def with_changes(plan: Plan) -> Plan:

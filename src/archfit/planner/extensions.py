@@ -33,6 +33,7 @@ def ways_for(
         uv=installer(situation, uv=True),
         glibc=situation.glibc,
         offers=situation.catalog.wheels_of,
+        builds=situation.builds,
     )
     return ways_of(goal, [d for d in environment.distributions if d.name not in changed], load_extensions())
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from archfit.arch import CudaVersion
+from archfit.buildscript import BuildScript
 from archfit.catalog import Build, Catalog, Toolkit
 from archfit.errors import ObserveError
 from archfit.model import Diagnosis, Known, Option, Plan, Question, Severity, State, Text, Unsolved
@@ -55,13 +56,15 @@ _DECISIVE = frozenset({"torch", "torch-arch", "extensions", "files"})
 class PlanWish:
     """How to choose, and what to pretend about the target: ``cp311``, ``linux_x86_64``.
 
-    `toolkits` are the CUDA compilers of this machine; None where nobody looked.
+    `toolkits` are the CUDA compilers of this machine; None where nobody looked. `builds` is what the sources of extensions
+    say of which the catalog has no row, by normalised name.
     """
 
     strategy: Strategy = "nearest"
     python_tag: str | None = None
     platform: str | None = None
     toolkits: tuple[CudaVersion, ...] | None = None
+    builds: Mapping[str, BuildScript] = field(default_factory=dict)
 
 
 def questions(diagnosis: Diagnosis, catalog: Catalog, wish: PlanWish, answers: Answers) -> tuple[Question, ...]:
@@ -70,7 +73,7 @@ def questions(diagnosis: Diagnosis, catalog: Catalog, wish: PlanWish, answers: A
     Raises:
         ObserveError: as `plan` does.
     """
-    situation = situation_of(diagnosis, catalog, wish.python_tag, wish.platform, wish.toolkits)
+    situation = situation_of(diagnosis, catalog, wish.python_tag, wish.platform, wish.toolkits, wish.builds)
     if _nothing_to_do(diagnosis, situation, wish, answers):
         return ()
     if _torch_moves(situation, wish):
@@ -88,7 +91,7 @@ def plan(diagnosis: Diagnosis, catalog: Catalog, wish: PlanWish, answers: Answer
     Raises:
         ObserveError: no GPU is known, nothing is known about the target's Python, or the diagnosis is undecided.
     """
-    situation = situation_of(diagnosis, catalog, wish.python_tag, wish.platform, wish.toolkits)
+    situation = situation_of(diagnosis, catalog, wish.python_tag, wish.platform, wish.toolkits, wish.builds)
     said = answers or {}
     if _nothing_to_do(diagnosis, situation, wish, said):
         return Plan(diagnosis.environment, (Option("none", Text("none")),), (), ())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from archfit.arch import ComputeCapability, CudaVersion, Verdict, is_tegra
+from archfit.buildscript import BuildScript
 from archfit.catalog import Build, Catalog
 from archfit.catalog.recipes import toolchain_for
 from archfit.errors import ObserveError
@@ -24,7 +26,8 @@ class Situation:
     without code for one of the GPUs. `ptx_driver` is the oldest driver that compiles the PTX which a finding names as too
     new. `unserved` are GPUs for which the installed torch has no code. `python_tag` and `platform` are spelled as in the
     catalog: ``cp311``, ``linux_x86_64``; `markers` are what requirements ask about them.
-    `toolkits` are the releases of the CUDA compilers on this machine; None where nobody looked.
+    `toolkits` are the releases of the CUDA compilers on this machine; None where nobody looked. `builds` is what the sources
+    of packages say of which the catalog has no row.
     """
 
     environment: Environment
@@ -41,6 +44,7 @@ class Situation:
     unserved: tuple[Gpu, ...] = ()
     markers: Markers = field(default_factory=dict)
     toolkits: tuple[CudaVersion, ...] | None = None
+    builds: Mapping[str, BuildScript] = field(default_factory=dict)
 
     @property
     def capabilities(self) -> tuple[ComputeCapability, ...]:
@@ -161,6 +165,7 @@ def situation_of(
     python_tag: str | None,
     platform: str | None,
     toolkits: tuple[CudaVersion, ...] | None = None,
+    builds: Mapping[str, BuildScript] | None = None,
 ) -> Situation:
     """Pull the facts together.
 
@@ -191,6 +196,7 @@ def situation_of(
         unserved=tuple(g for g in env.devices if g.capability.sm in lacking or env.distribution("torch") is None),
         markers=markers_of(env, tag, where),
         toolkits=toolkits,
+        builds=builds or {},
     )
 
 

@@ -14,10 +14,11 @@ from packaging.requirements import InvalidRequirement, Requirement
 from archfit.binary.compilers import compiler_kind, read_compiler
 from archfit.binary.library import read_library
 from archfit.binary.wheel import Archive, OnBytes, open_wheel
+from archfit.buildscript import BuildScript
 from archfit.catalog import load_catalog
 from archfit.errors import FormatError, ObserveError, UsageError
 from archfit.model import Compiler, Distribution, Library, Subject, Text
-from archfit.scan import cache
+from archfit.scan import cache, known_sources
 from archfit.scan.index import find_wheel, open_remote, without_secrets
 from archfit.scan.releases import find_sdist
 from archfit.scan.sdist import is_sdist, read_sdist, read_sdist_stream, stream_of
@@ -116,6 +117,24 @@ def _scan_remote_sdist(
         build = read_sdist_stream(found.file, stream_of(archive, on_bytes))
     name = without_secrets(wish.name)
     return Subject(name, "sdist", (), file=found.file, sha256=found.sha256, size_bytes=found.size_bytes, build=build)
+
+
+def read_source(requirement: str, most_bytes: int) -> BuildScript | None:
+    """What the source package that a requirement means says of its build; None where there is none, or a larger one.
+
+    Raises:
+        ObserveError, OSError, FormatError: it cannot be read.
+    """
+    if known := known_sources.load(requirement):
+        return known.build
+    found = find_sdist(requirement)
+    build = None
+    if found is not None and (found.size_bytes or 0) <= most_bytes:
+        with open_remote(found) as archive:
+            small = archive.size_bytes <= most_bytes
+            build = read_sdist_stream(found.file, stream_of(archive)) if small else None
+    known_sources.keep(requirement, known_sources.Known(build))
+    return build
 
 
 def _scan_requirement(wish: ScanWish, requirement: str, on_bytes: OnBytes | None, on_total: OnTotal | None) -> Subject:

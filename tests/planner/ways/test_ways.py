@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from archfit.arch import ComputeCapability, CudaVersion, Target, Verdict, judge_code
+from archfit.buildscript import read_build_files
 from archfit.catalog.extensions import load_extensions
 from archfit.model import Distribution, Library, Way
 from archfit.planner.ways import Goal, Offer, way_of, ways_of
@@ -311,3 +312,35 @@ class TestLaws:
         row = EXTENSIONS.by_name[name]
         for version in ("0.9", "1.0.0", "1.2.1", "1.5.1", "1.5.3", "1.6.2", "2.0", "2.2.5", "2.2.6", "2.3.2", "2.7.3"):
             assert sum(fixed.versions.contains(version) for fixed in row.fixed) <= 1
+
+
+class TestSourcesThatWereRead:
+    """A package without a row, whose sources were read while the resolver was asked."""
+
+    LISTED = "extra = ['-gencode', 'arch=compute_80,code=sm_80', '-gencode=arch=compute_90,code=sm_90']\n"
+    PLAIN = "from torch.utils.cpp_extension import CUDAExtension\n"
+
+    def found(self, text: str, gpus: str) -> Way:
+        build = read_build_files("nobody-knows-it", "1.0", {"setup.py": text}, sources=3)
+        wanted = replace(goal(gpus), builds={"nobody-knows-it": build})
+        return way(wanted, extension("nobody-knows-it", "1.0+cu121"))
+
+    def test_a_list_without_the_gpu_cannot_be_helped_by_torchs_variable(self) -> None:
+        found = self.found(self.LISTED, "5090")
+        assert {"way-fixed-append", "way-seen"} <= said(found)
+        assert "way-unknown" not in said(found)
+        [seen] = [text for text in found.why if text.key == "way-seen"]
+        assert seen.values == {"sources": "nobody-knows-it 1.0", "spot": "setup.py:1"}
+        [command] = [line for line in found.uv if "NVCC_APPEND_FLAGS" in line]
+        assert "arch=compute_120,code=sm_120" in command
+        assert "TORCH_CUDA_ARCH_LIST" not in command
+
+    def test_a_list_with_the_gpu_needs_nothing(self) -> None:
+        found = self.found(self.LISTED, "h100")
+        assert "way-fixed-append" not in said(found)
+        assert not any("NVCC_APPEND_FLAGS" in line for line in found.uv)
+
+    def test_where_torch_chooses_its_variable_does_it(self) -> None:
+        found = self.found(self.PLAIN, "5090")
+        assert not said(found) & {"way-unknown", "way-seen", "way-fixed-append"}
+        assert any('TORCH_CUDA_ARCH_LIST="12.0"' in line or "TORCH_CUDA_ARCH_LIST=12.0" in line for line in found.uv)

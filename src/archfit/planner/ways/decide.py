@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
@@ -10,7 +11,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from archfit.arch import ComputeCapability, CudaVersion, Target, judge_code
-from archfit.catalog.extensions import Case, Extension, Extensions, Successor, holds
+from archfit.buildscript import BuildScript
+from archfit.catalog.extensions import Case, Extension, Extensions, Fixed, Successor, holds
 from archfit.catalog.recipes import find_recipe, standard_for
 from archfit.model import Distribution, Text, Way
 from archfit.planner.ways.commands import Commands, rebuild_commands, successor_commands, wheel_commands
@@ -35,9 +37,10 @@ def way_of(goal: Goal, package: Distribution, extensions: Extensions) -> Way | N
     lacks = package.name in goal.lacking
     if row is None and not package.torch_extensions and not lacks:
         return None
-    row = row or _unknown(package)
+    build = goal.builds.get(package.name) if row is None else None
+    row = row or _unknown(package, build)
     cases = [case for case in row.cases if _fits(case, goal, package)]
-    notes = tuple(Text(case.says) for case in cases)
+    notes = (*(Text(case.says) for case in cases), *_seen_in(build))
     if row.how == "pure":
         return _keep(package, notes) if notes and goal.torch_moves else None
     served = tuple(d for d in goal.devices if not _refused(row, package, d))
@@ -63,9 +66,27 @@ def way_of(goal: Goal, package: Distribution, extensions: Extensions) -> Way | N
     )
 
 
-def _unknown(package: Distribution) -> Extension:
-    """A package without a row: torch's own variable, and the advice to look into its sources."""
-    return Extension(package.name, (package.name,), "sdist", "", "")
+def _unknown(package: Distribution, build: BuildScript | None) -> Extension:
+    """A package without a row: what its sources say where they were read, else the advice to look into them.
+
+    A list in the sources counts; for all others torch's own variable is tried.
+    """
+    plain = Extension(package.name, (package.name,), "sdist", "", "")
+    if build is None or build.choice not in ("hard-coded", "torch"):
+        return plain
+    read = replace(plain, source=f"{build.package} {build.version}: its sources, read for this plan")
+    if build.choice == "torch":
+        return read
+    exactly = SpecifierSet(f"=={package.version.partition('+')[0]}")
+    return replace(read, hard_coded=True, fixed=(Fixed(exactly, build.targets, build.version),))
+
+
+def _seen_in(build: BuildScript | None) -> tuple[Text, ...]:
+    """Where the sources of a package name their GPUs."""
+    if build is None or build.choice != "hard-coded":
+        return ()
+    spot = build.flags[0].spot
+    return (Text("way-seen", {"sources": f"{build.package} {build.version}", "spot": f"{spot.file}:{spot.line}"}),)
 
 
 def _fits(case: Case, goal: Goal, package: Distribution) -> bool:

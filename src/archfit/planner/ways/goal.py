@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from archfit.arch import ComputeCapability, CudaVersion, Verdict
+from archfit.buildscript import BuildScript
 
 
 class Offer(Protocol):
@@ -71,6 +72,7 @@ class Goal:
         pip, uv: how the installers of the target are called.
         glibc: of the target, (2, 36); None where it is not known.
         offers: published wheels of a package.
+        builds: what the sources of packages say that no row tells of.
     """
 
     torch: str
@@ -85,6 +87,7 @@ class Goal:
     uv: str
     glibc: tuple[int, ...] | None = None
     offers: Offers = no_offers
+    builds: Mapping[str, BuildScript] = field(default_factory=dict)
 
     @property
     def python(self) -> str:

@@ -204,6 +204,21 @@ def test_copying_where_the_clipboard_is_forbidden_selects_the_command(open_page:
     page.wait_for_function("getSelection().toString().startsWith('archfit upgrade')")
 
 
+@pytest.mark.parametrize("name", ["doctor", "scan"])
+def test_the_words_are_explained_to_who_has_only_a_keyboard(open_page: Open, name: str) -> None:
+    page = open_page(name)
+    assert not seen(page, ".words dd").first.is_visible()
+    seen(page, ".words > summary").focus()
+    page.keyboard.press("Enter")
+    assert [word.split()[0] for word in seen(page, ".words dt").all_inner_texts()] == [
+        "sm_120",
+        "SASS,",
+        "PTX,",
+        "Code",
+    ]
+    assert seen(page, ".words dd").last.is_visible()
+
+
 def test_evidence_unfolds_by_keyboard(open_page: Open) -> None:
     page = open_page("seed")
     summary = seen(page, "section:has(h2:text('Also found')) summary").first
@@ -297,7 +312,7 @@ def test_five_thousand_builds_are_few_rows_and_all_can_be_reached(open_page: Ope
     assert seen(page, ".matrix").get_attribute("aria-rowcount") == "5001"
     seen(page, ".grid").evaluate("box => { box.scrollTop = box.scrollHeight; }")
     last = MANY.rows[-1]
-    page.wait_for_function("document.querySelector('[aria-rowindex=\"5001\"]')")
+    page.locator('[aria-rowindex="5001"]').wait_for(state="attached")
     assert rows.last.locator("th").inner_text().startswith(f"{last.package} {last.version}")
 
 

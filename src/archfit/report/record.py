@@ -113,6 +113,11 @@ def render_plan(messages: Messages, plan: Plan) -> str:
     lines += ["", *(f"> {messages.text(notice)}" for notice in plan.notices)] if plan.notices else []
     for number, option in enumerate(plan.options, 1):
         lines += ["", f"## {number}. {option.kind}: {messages.text(option.summary)}", ""]
+        lines += [
+            f"- {s.package}: {s.current or messages.ui('nothing-installed')} → {s.wanted or messages.ui('newest')}"
+            for s in option.steps
+            if s.action == "install"
+        ]
         lines += [f"- {way.package}: {rebuilt(messages, plan.environment, way)}" for way in compiled(option)]
         lines += [f"- {text}" for text in reasons(messages, option)]
         lines += ["- " + messages.labelled("risks", messages.text(risk)) for risk in option.risks]

@@ -238,3 +238,13 @@ def test_a_dash_is_the_pipe_on_the_full_command_line_too(tmp_path: Path) -> None
     command = [sys.executable, "-m", "archfit", "explain", "-", "-o", str(path)]
     done = subprocess.run(command, input=LOG, capture_output=True, text=True, check=False)
     assert (done.returncode, json.loads(path.read_text("utf-8"))["causes"][0]["id"]) == (4, "arch-missing-torch")
+
+
+def test_commands_name_the_environment_that_was_looked_at(tmp_path: Path, old_env: Path) -> None:
+    """Nothing says which GPU it is, so nothing is proven; the plan that is offered is still one for that environment."""
+    log = tmp_path / "log.txt"
+    log.write_text("RuntimeError: CUDA error: no kernel image is available for execution on the device\n")
+    found = logs.join_environment(logs.explain_file(log), str(old_env))
+    ours = [line for cause in found.causes for line in cause.commands if line.startswith("archfit plan")]
+    assert ours
+    assert all(line.startswith(f"archfit plan {old_env}") for line in ours)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from archfit.model import Cause, Culprit, Diagnosis, Explanation, Finding, Known, LogFacts
 
@@ -24,15 +26,22 @@ _PROVABLE = (
 
 def join(explanation: Explanation, diagnosis: Diagnosis) -> Explanation:
     """Let the findings of `diagnosis` prove, refute and complete the causes of a log."""
+    root = diagnosis.environment.root
     findings = {f.id: f for f in diagnosis.findings if f.id in _PROVABLE}
     causes = list(explanation.causes)
     if causes[0].id in _ARCHITECTURE or causes[0].id in findings:
         causes = _settle(causes, findings, diagnosis)
     causes[0] = _completed(causes[0], diagnosis)
-    joined = tuple(causes)
-    return replace(
-        explanation, causes=joined, facts=_facts(explanation, joined, diagnosis), joined=diagnosis.environment.root
-    )
+    joined = tuple(replace(c, commands=tuple(dict.fromkeys(_aimed(line, root) for line in c.commands))) for c in causes)
+    return replace(explanation, causes=joined, facts=_facts(explanation, joined, diagnosis), joined=root)
+
+
+def _aimed(command: str, root: Path) -> str:
+    """A command of archfit that names no environment, for the one that was looked at."""
+    for verb in ("archfit plan", "archfit upgrade"):
+        if command == verb or command.startswith(f"{verb} --"):
+            return f"{verb} {shlex.quote(str(root))}{command.removeprefix(verb)}"
+    return command
 
 
 def _settle(causes: list[Cause], findings: dict[str, Finding], diagnosis: Diagnosis) -> list[Cause]:

@@ -180,6 +180,20 @@ def test_v100_on_a_driver_that_dropped_it() -> None:
     assert plan.options[0].pip[0] == "sudo apt install nvidia-driver-580   # Ubuntu"
 
 
+@pytest.mark.parametrize(
+    ("on", "release", "platform", "said"),
+    [
+        ("RTX 5090", "550.54.14", "linux_x86_64", "driver-open"),
+        ("RTX 5090", "566.36", "win_amd64", "driver-any"),
+        ("V100", "590.48.01", "linux_x86_64", "driver-until"),
+    ],
+)
+def test_a_driver_that_goes_on_has_no_last_branch(on: str, release: str, platform: str, said: str) -> None:
+    best = plan_of(world(on=on, release=release, platform=platform)).options[0]
+    assert (best.kind, best.steps[0].why[0].key) == ("driver", said)
+    assert "up to -" not in Messages("en").text(best.steps[0].why[0])
+
+
 def test_the_window_of_drivers_begins_where_the_installed_torch_loads() -> None:
     """A V100 is known to 384.81, but torch for CUDA 12.1 does not load there: it takes 525.60.13."""
     driver_option = plan_of(world(on="V100", release="590.44.01")).options[0]

@@ -117,7 +117,7 @@ def driver_option(situation: Situation, cuda: CudaVersion | None) -> Option:
     new_enough = situation.driver is not None and floor is not None and situation.driver >= floor
     module_only = "open-kernel-module-required" in situation.findings and new_enough
     summary = "driver-module" if module_only else "driver-window" if ceiling else "driver-first"
-    why = (Text("driver-open" if open_only else "driver-any", values),)
+    why = (Text("driver-open" if open_only else "driver-until" if ceiling else "driver-any", values),)
     commands = _driver_commands(situation, branch, open_only=open_only)
     return Option(
         kind="driver",

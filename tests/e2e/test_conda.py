@@ -67,7 +67,7 @@ def archfit(stock: Path, tmp_path_factory: pytest.TempPathFactory) -> Archfit:
 
 
 def files_of(folder: Path) -> dict[str, str]:
-    """What a folder holds, but for compiled code and for the links of conda's scripts."""
+    """What a folder holds, by hash, but for the code that Python compiles when it likes."""
     paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and "__pycache__" not in path.parts)
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 

@@ -2,7 +2,7 @@
 """What a change of a big environment costs with archfit, beside the same change by hand.
 
 usage: python benchmarks/transaction.py ENVIRONMENT [--gpu "RTX 5090"] [--change NAME==VERSION …] [--folder FOLDER]
-                                         [--turns 3] [--cold]
+                                         [--turns 3] [--cold] [--cache FOLDER]
 
 What is changed is what `archfit plan` puts first for the GPU, or the packages named with --change.
 ENVIRONMENT is never changed, a copy made of hard links is. *Clone* and *rollback* are the calls; `archfit rollback`
@@ -25,6 +25,8 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from uv import find_uv_bin
 
 from archfit import api
 from archfit.transaction import read_history, remove_states, roll_back
@@ -195,16 +197,31 @@ def measure_disk(env: Path, gpu: str, plan: Path, changes: list[str], cache: dic
     by_archfit(env, gpu, plan, "static", cache)
     taken = used(env) - before
     kept = api.kept_bytes(read_history(env))
-    print(f"extra disk of an upgrade (uv's cache was filled before): {taken / 1e6:.0f} MB", flush=True)
-    print(
-        f"  the old state alone takes {max(kept.values(), default=0) / 1e6:.0f} MB; changed: {', '.join(changes)}",
-        flush=True,
+    names = {change.partition("==")[0] for change in changes}
+    where = "linked to uv's cache" if env.stat().st_dev == cache_of(cache).stat().st_dev else "uv's cache is elsewhere"
+    print(f"extra disk of an upgrade ({where}): {taken / 1e6:.0f} MB", flush=True)
+    print(f"  the packages that changed have {installed_bytes(env, names) / 1e6:.0f} MB now", flush=True)
+    print(f"  the old state alone takes {max(kept.values(), default=0) / 1e6:.0f} MB", flush=True)
+
+
+def cache_of(variables: dict[str, str]) -> Path:
+    """The folder of uv's cache with these variables."""
+    return Path(run(find_uv_bin(), "cache", "dir", **variables).stdout.strip())
+
+
+def installed_bytes(env: Path, names: set[str]) -> int:
+    """The size of all files that the records of these packages list."""
+    code = (
+        "import importlib.metadata as m, json, os, sys\n"
+        "print(sum(os.path.getsize(p) for n in json.loads(sys.argv[1]) for f in m.files(n) or () "
+        "if os.path.isfile(p := f.locate())))"
     )
+    return int(run(env / "bin/python", "-c", code, json.dumps(sorted(names))).stdout)
 
 
 def compare(options: argparse.Namespace, folder: Path) -> None:
     """The same change both ways, in turns."""
-    uv_cache = {"UV_CACHE_DIR": str(folder / "uv")} if options.cold else {}
+    uv_cache = {"UV_CACHE_DIR": str(options.cache or folder / "uv")} if options.cold or options.cache else {}
     env, plan = linked_copy(options.environment, folder / "env"), folder / "plan.json"
     gpu = options.gpu
     changes = pin(env, gpu, options.change, plan) if options.change else plan_for(env, gpu, plan)
@@ -252,6 +269,7 @@ def main() -> None:
     parser.add_argument(
         "--cold", action="store_true", help="with a new cache of uv's own: the first turn loads everything"
     )
+    parser.add_argument("--cache", type=Path, help="uv's cache; on another file system nothing can be linked to it")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="transaction-", dir=options.folder) as folder:
         files = sum(len(names) for _, _, names in os.walk(options.environment))

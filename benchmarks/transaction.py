@@ -231,7 +231,7 @@ def compare(options: argparse.Namespace, folder: Path) -> None:
         hand = linked_copy(options.environment, folder / "hand")
         took = by_hand(hand, changes, folder / "wheels")
         remove_tree(hand)
-        levels = [("static", "archfit, bytes")] + ([("import", "archfit, imports")] if turn else [])
+        levels = [("import", "archfit, imports"), *([("static", "archfit, bytes")] if turn else [])]
         if turn == 0:
             cold["by hand"] = took
         else:

@@ -112,6 +112,19 @@ def test_who_compiles_is_said() -> None:
     assert [by_hand.label for by_hand in by_hand_of(EN, PLAN, way)] == ["or by hand, with pip:", "or by hand, with uv:"]
 
 
+def test_what_is_used_in_place_is_left_to_its_owner() -> None:
+    env = PLAN.environment
+    rows = (
+        replace(d, libraries=tuple(replace(lib, path=f"/home/you/{lib.path}") for lib in d.libraries))
+        if d.name == "mmcv"
+        else d
+        for d in env.distributions
+    )
+    plan = replace(PLAN, environment=replace(env, distributions=tuple(rows)))
+    way = next(way for way in plan.options[0].extensions if way.package == "mmcv")
+    assert way_title(EN, plan, way) == "mmcv 2.2.0, compiled anew for 12.0"
+
+
 def test_a_table_of_changes_says_what_was_compiled() -> None:
     change = LockedPackage("mmcv", "2.2.0", "2.2.0", 5_000_000, "a" * 64, compiled_for="12.0")
     assert "2.2.0, compiled anew for 12.0" in on_screen(lambda s: show_changes(s, [change]))

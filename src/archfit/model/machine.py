@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal, Self
 
 from archfit.arch import ComputeCapability, CudaVersion
@@ -119,6 +119,11 @@ class Distribution:
     def torch_extensions(self) -> tuple[Library, ...]:
         """Its libraries that load torch's own: compiled against one torch, broken by another."""
         return tuple(lib for lib in self.libraries if any(so.startswith(("libtorch", "libc10")) for so in lib.needed))
+
+    @property
+    def in_place(self) -> bool:
+        """Is its code used from the folder in which somebody works on it (``pip install -e``)?"""
+        return any(PurePath(lib.path).is_absolute() for lib in self.libraries)
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}".strip()

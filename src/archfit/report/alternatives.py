@@ -51,8 +51,11 @@ def archfit_does(plan: Plan, option: Option) -> bool:
 
 
 def is_done(plan: Plan, way: Way) -> bool:
-    """Does `archfit upgrade` compile this package, too?"""
-    return way.kind == "rebuild" and any(way in o.extensions and archfit_does(plan, o) for o in plan.options)
+    """Does `archfit upgrade` compile this package, too? One that is used in place is left to whoever works on it."""
+    found = plan.environment.distribution(way.package)
+    if way.kind != "rebuild" or (found and found.in_place):
+        return False
+    return any(way in option.extensions and archfit_does(plan, option) for option in plan.options)
 
 
 def as_shell(alternatives: Iterable[Alternative]) -> Iterator[str]:

@@ -48,7 +48,7 @@ def page_of(plan: Plan, language: Language = "en") -> str:
 def test_what_archfit_does_stands_first_and_the_rest_are_alternatives() -> None:
     found = alternatives_of(EN, PLAN.options[0], PLAN)
     assert [way.label for way in found] == [
-        "either archfit does it, verified and with rollback:",
+        "either archfit does it; archfit rollback undoes it:",
         "or by hand, with pip:",
         "or by hand, with uv:",
     ]

@@ -135,7 +135,7 @@ def test_upgrade_then_rollback_bit_for_bit(broken: Path, before: dict[str, str])
     torchrun = subprocess.run([broken / "bin/torchrun", "--help"], capture_output=True, text=True, check=False)
     assert (torchrun.returncode, torchrun.stdout.startswith("usage: torchrun")) == (0, True)
     record = next(broken.parent.glob("env.archfit/record-*.md")).read_text("utf-8")
-    assert "如何回退" in record
+    assert "如何回滚" in record
     page = next(broken.parent.glob("env.archfit/record-*.html")).read_text("utf-8")
     assert "升级前后" in page
     assert "torch 2.4.1" in page

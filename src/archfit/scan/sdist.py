@@ -53,7 +53,7 @@ def read_sdist_stream(name: str, file: IO[bytes]) -> BuildScript:
             sources += member.endswith(_GPU_SOURCE)
             if content is not None:
                 files[member] = content.decode("utf-8", "replace")
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise FormatError("sdist-damaged", file=name, cause=str(error) or type(error).__name__) from error
     return read_build_files(package, version, files, sources)
 

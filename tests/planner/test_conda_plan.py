@@ -95,3 +95,11 @@ def test_what_conda_must_change_before_pip_is_said() -> None:
 def test_the_words_for_conda(wanted: dict[str, str | None], cuda: str | None, specs: str) -> None:
     (command,) = conda_commands(in_conda(), wanted, cuda)
     assert command == f"conda install --prefix /env --channel conda-forge {specs}"
+
+
+def test_conda_must_let_go_of_torch_before_pip_even_where_only_the_resolver_moves_it() -> None:
+    package = LockedPackage("torch", "2.4.1", "2.8.0", 1, "0", ("0",), "PyPI")
+    (left,) = left_to_conda([Option("upgrade", Text("none"), locked=(package,))], in_conda("pytorch-cuda"))
+    assert str(left.risks[0].values["command"]).startswith(
+        "conda remove --force --prefix /env pytorch-cuda && conda install --prefix /env"
+    )

@@ -93,7 +93,7 @@ def _after_conda(option: Option, environment: Environment) -> Option:
     mine = owned(environment, wanted)
     if not mine:
         return option
-    (command,) = conda_commands(environment, wanted, None)
+    command = " && ".join(conda_commands(environment, wanted, None))
     risk = Text("risk-conda-first", {"packages": ", ".join(mine), "command": command})
     return replace(option, risks=(risk, *option.risks))
 

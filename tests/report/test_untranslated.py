@@ -34,7 +34,7 @@ TERMS = frozenset(
 _QUOTES = (
     "no kernel image is available for execution on the device", "undefined symbol", "no module", "no code", "git lfs pull",
     "CUDA driver version is insufficient", "Fabric Manager", "Docker Desktop", "Secure Boot", "container toolkit",
-    "state dict", "git clone", "cd pytorch", "No module named", "TMA exists from Hopper on",
+    "state dict", "git clone", "pip freeze", "cd pytorch", "No module named", "TMA exists from Hopper on",
 )  # fmt: skip
 _QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"|“[^”\n]*”|`[^`\n]*`|\([^()\n]*\)")
 _COMMAND = re.compile(r"^ *\$ .*$|(?<=下一步：).*$|archfit [a-z]+ .*$|^.*(?:\{| \| ).*$", re.MULTILINE)

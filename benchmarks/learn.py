@@ -20,11 +20,11 @@ import torch
 from PIL import Image, ImageDraw
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+from bev_ops import backend
 from lss_swin import runtime
 from lss_swin.config import load_config
 from lss_swin.data import on_device, open_frames, training_loader, validation_loader
 from lss_swin.evaluate import evaluate
-from lss_swin.ops import backend
 from lss_swin.trainer import Trainer
 
 

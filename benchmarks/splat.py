@@ -25,9 +25,9 @@ import triton
 import triton.language as tl
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+from bev_ops import backend, splat_triton
+from bev_ops.splat import splat, splat_reference
 from lss_swin.model import STRIDE, axis_cells, find_cells
-from lss_swin.ops import backend, splat_triton
-from lss_swin.ops.splat import splat, splat_reference
 from nuscenes_bev import geometry
 from nuscenes_bev.frames import CAMERAS
 from nuscenes_bev.synthetic.raycast import MOUNTS

@@ -26,11 +26,12 @@ import torch.distributed as dist
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from torch.utils.flop_counter import FlopCounterMode
 
+from bev_ops import backend
+from bev_ops.dispatch import activate, active
 from lss_swin import runtime
 from lss_swin.config import load_config
 from lss_swin.data import on_device, training_loader
 from lss_swin.evaluate import predict
-from lss_swin.ops import backend
 from lss_swin.trainer import Trainer, join_group
 from nuscenes_bev import synthetic
 from nuscenes_bev.frames import load_frames
@@ -71,11 +72,11 @@ def timed(trainer: Trainer, batches: Iterable[dict[str, torch.Tensor]], steps: i
 def count_flops(trainer: Trainer, batch: dict[str, torch.Tensor]) -> float:
     """Floating-point operations of one training sample: forward counted, backward taken as twice that."""
     one = {name: tensor[:1].to(trainer.device) for name, tensor in batch.items()}
-    was = backend.active()
+    was = active()
     backend.choose(trainer.device, "torch")  # the counter knows PyTorch's operators
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         predict(trainer.bare, one, trainer.precision)
-    backend._active = was
+    activate(was)
     return 3.0 * counter.get_total_flops()
 
 
@@ -114,7 +115,7 @@ def profile(trainer: Trainer, batches: Iterable[dict[str, torch.Tensor]]) -> str
     kernels = [
         r
         for r in rows
-        if not r[2].startswith(("aten::", "lss_swin::", "autograd::", "Optimizer", "ProfilerStep", "## "))
+        if not r[2].startswith(("aten::", "bev_ops::", "autograd::", "Optimizer", "ProfilerStep", "## "))
     ]
     return "\n".join(f"{ms:8.3f} ms {count:5d} x {name[:110]}" for ms, count, name in kernels[:45])
 

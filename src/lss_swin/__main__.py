@@ -22,9 +22,9 @@ _COMMANDS = {
 
 
 def _find_packages() -> None:
-    """Make both packages importable without adding the folder around them, which may hold anybody's."""
+    """Make the three packages importable without adding the folder around them, which may hold anybody's."""
     sys.path[:] = [place for place in sys.path if Path(place or ".").resolve() != _HERE]
-    for name in ("lss_swin", "nuscenes_bev"):
+    for name in ("lss_swin", "bev_ops", "nuscenes_bev"):
         spec = importlib.machinery.PathFinder.find_spec(name, [str(_HERE.parent)])
         if name not in sys.modules and spec is not None and spec.loader is not None:
             sys.modules[name] = importlib.util.module_from_spec(spec)

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import torch
 
+from bev_ops import backend
 from lss_swin import runtime
 from lss_swin.checkpoint import newest_checkpoint, open_model
 from lss_swin.config import Config
 from lss_swin.data import open_frames
 from lss_swin.model import Lss
-from lss_swin.ops import backend
 from nuscenes_bev.errors import UsageError
 from nuscenes_bev.frames import Frames
 

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bev_ops.splat import splat
 from lss_swin.config import Config
-from lss_swin.ops.splat import splat
 from lss_swin.swin import Norm, Swin, convert
 from nuscenes_bev.errors import UsageError
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from bev_ops.dispatch import active
 from lss_swin.config import PACKAGE
-from lss_swin.ops import backend
 from nuscenes_bev.errors import UsageError
 
 _DOCTOR_SECONDS = 120
@@ -110,7 +110,7 @@ def pick_precision(wanted: str, device: torch.device) -> torch.dtype:
 
 def describe(device: torch.device) -> dict[str, Any]:
     """What `summary.json` says of device, versions and operators."""
-    chosen = backend.active()
+    chosen = active()
     return {
         "device": _describe_device(device),
         "torch": {

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lss_swin.ops.window import window_attention
+from bev_ops.window import window_attention
 
 
 class Norm(nn.LayerNorm):

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from bev_ops import backend
+from bev_ops.dispatch import Backend
 from lss_swin import runtime
 from lss_swin.checkpoint import newest_checkpoint
 from lss_swin.command import bar, guarded, parser_for, say
@@ -18,7 +20,6 @@ from lss_swin.config import Config, load_config
 from lss_swin.data import on_device, open_frames, training_loader, validation_loader
 from lss_swin.evaluate import evaluate
 from lss_swin.model import check_sizes
-from lss_swin.ops import backend
 from lss_swin.progress import Interrupt, Progress
 from lss_swin.trainer import Group, Trainer, join_group
 from nuscenes_bev.errors import UsageError
@@ -86,7 +87,7 @@ def _open_frames(config: Config, group: Group) -> Frames:
     return frames if group.first else open_frames(config, lambda text: None)
 
 
-def _introduce(trainer: Trainer, frames: Frames, chosen: backend.Backend, resume: str | None) -> None:
+def _introduce(trainer: Trainer, frames: Frames, chosen: Backend, resume: str | None) -> None:
     name = runtime.describe(trainer.device)["device"]["name"]
     many = sum(p.numel() for p in trainer.bare.parameters()) / 1e6
     counts = {split: len(frames.split(split)) for split in ("train", "val")}

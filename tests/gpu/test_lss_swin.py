@@ -12,9 +12,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from lss_swin.ops import backend
-from lss_swin.ops.splat import splat, splat_reference
-from lss_swin.ops.window import window_attention, window_attention_reference
+from bev_ops import backend
+from bev_ops.splat import splat, splat_reference
+from bev_ops.window import window_attention
+from bev_ops.window_reference import window_attention_reference
 
 pytestmark = pytest.mark.gpu
 

@@ -14,8 +14,6 @@ ROOT = Path(__file__).parents[2]
 TINY = "configs/baseline/lss_swin_tiny.py"
 Run = subprocess.CompletedProcess[str]
 
-# Triton's kernels run in its interpreter here, on the CPU. The tests that compile them start a process without it.
-os.environ["TRITON_INTERPRET"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 

@@ -74,7 +74,9 @@ def test_the_baseline_is_found_from_any_folder(tmp_path: Path, monkeypatch: pyte
     assert load_config(BASELINE)["epochs"] == 24
 
 
-FILES = [path for name in ("lss_swin", "nuscenes_bev") for path in sorted((ROOT / "src" / name).rglob("*.py"))]
+FILES = [
+    path for name in ("lss_swin", "bev_ops", "nuscenes_bev") for path in sorted((ROOT / "src" / name).rglob("*.py"))
+]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)

@@ -19,6 +19,7 @@ from nuscenes_bev.errors import UsageError
 pytestmark = pytest.mark.torch
 
 BASELINE = "configs/baseline/lss_swin_nuscenes.py"
+TINY = "configs/baseline/lss_swin_tiny.py"
 GRID = {"x": (-50.0, 50.0, 0.5), "y": (-50.0, 50.0, 0.5), "z": (-10.0, 10.0)}
 
 
@@ -131,10 +132,28 @@ def test_a_patch_looks_through_its_centre() -> None:
 
 
 def test_vectors_and_position_tables_do_not_decay() -> None:
-    model = Lss(load_config("configs/baseline/lss_swin_tiny.py"))
+    model = Lss(load_config(TINY))
     groups = parameter_groups(model, {"weight_decay": 0.01, "backbone": 0.1})
     free = {id(p) for g in groups if g["weight_decay"] == 0 for p in g["params"]}
 
     for name, parameter in model.named_parameters():
         assert (id(parameter) in free) == (parameter.ndim == 1 or name.endswith("bias_table")), name
     assert sum(len(g["params"]) for g in groups) == len(list(model.parameters()))
+
+
+def test_the_model_is_one_graph() -> None:
+    """Forward and backward trace without a graph break, the operators included."""
+    model = Lss(load_config(TINY)).train()
+    images = torch.randint(0, 255, (1, 6, 40, 80, 3), dtype=torch.uint8)
+    affine, ego = torch.eye(3).expand(1, 6, 3, 3).contiguous(), torch.eye(4).expand(1, 6, 4, 4).contiguous()
+    seen = []
+
+    def count(graph: torch.fx.GraphModule, _: object) -> object:
+        seen.append(graph)
+        return graph.forward
+
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.compile(model, backend=count, fullgraph=True)(images, affine, ego).mean().backward()
+
+    assert len(seen) == 1
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())

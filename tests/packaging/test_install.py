@@ -62,7 +62,7 @@ def test_every_file_of_the_package_is_in_the_wheel(wheel: Path) -> None:
         names = set(archive.namelist())
     wanted = {
         path.relative_to(SRC).as_posix()
-        for package in ("archfit", "lss_swin", "nuscenes_bev")
+        for package in ("archfit", "lss_swin", "bev_ops", "nuscenes_bev")
         for path in (SRC / package).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
@@ -76,7 +76,7 @@ def test_nothing_is_in_the_wheel_that_is_not_of_the_package(wheel: Path) -> None
     with zipfile.ZipFile(wheel) as archive:
         tops = {name.split("/")[0] for name in archive.namelist()}
     own = {f"archfit-{__version__}.dist-info", f"archfit-{__version__}.data"}
-    assert tops == {"archfit", "lss_swin", "nuscenes_bev", *own}
+    assert tops == {"archfit", "lss_swin", "bev_ops", "nuscenes_bev", *own}
 
 
 def test_twine_and_check_wheel_contents_have_nothing_to_say(built: Path, wheel: Path) -> None:

@@ -84,7 +84,7 @@ given = sys.argv[1:]
 work = given[given.index("--work-dir") + 1]
 assert "--device" in given and "total_iters=10" in given, given
 lent = sorted(os.listdir(os.environ["PYTHONPATH"]))
-assert lent == ["lss_swin", "nuscenes_bev"], "more than the workload is lent to the target"
+assert lent == ["bev_ops", "lss_swin", "nuscenes_bev"], "more than the workload is lent to the target"
 os.makedirs(work)
 summary = json.loads({summary!r})
 {fault}

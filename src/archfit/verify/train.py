@@ -22,7 +22,7 @@ _SECONDS = 900.0
 _NEEDS = ("torch", "numpy", "pillow")
 _SPLAT_TOLERANCE = 1e-4  # the workload's own: float32 sums of a few hundred terms below 1
 _WORKLOAD = "lss_swin"
-_PACKAGES = (_WORKLOAD, "nuscenes_bev")
+_PACKAGES = (_WORKLOAD, "bev_ops", "nuscenes_bev")
 _CONFIGS = {"cuda": "lss_swin_nuscenes.py", "cpu": "lss_swin_tiny.py"}
 _LARGE_GPU_BYTES = 24_000_000_000
 _SMALL_BATCH = "data.batch_size=2"
@@ -32,7 +32,7 @@ Summary = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Where the training package and its configurations lie; the package of the data set lies beside it."""
+    """Where the training package and its configurations lie; those of its operators and the data set lie beside it."""
 
     package: Path
     configs: Path

@@ -7,8 +7,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("triton")
 
-from lss_swin.ops import window_triton
-from lss_swin.ops.window import window_attention, window_attention_reference
+from bev_ops import window_triton
+from bev_ops.window import window_attention
+from bev_ops.window_reference import window_attention_reference
 
 pytestmark = pytest.mark.torch
 

@@ -10,8 +10,8 @@ import math
 import torch
 from torch import Tensor
 
-from lss_swin.ops import backend
-from lss_swin.ops.library import differentiable
+from bev_ops.dispatch import uses_triton
+from bev_ops.library import differentiable
 
 
 def splat_reference(depth_PD: Tensor, feature_PC: Tensor, cells_PD: Tensor, num_cells: int) -> Tensor:
@@ -50,9 +50,9 @@ def splat(depth: Tensor, feature: Tensor, cells: Tensor, num_cells: int) -> Tens
 
 
 def _forward(depth_PD: Tensor, feature_PC: Tensor, cells_PD: Tensor, num_cells: int) -> Tensor:
-    if not backend.uses_triton(feature_PC):
+    if not uses_triton(feature_PC):
         return _forward_by_bins(depth_PD, feature_PC, cells_PD, num_cells)
-    from lss_swin.ops import splat_triton
+    from bev_ops import splat_triton
 
     return splat_triton.splat_forward(
         depth_PD, feature_PC, splat_triton.plan(cells_PD.reshape(-1), num_cells), num_cells
@@ -62,9 +62,9 @@ def _forward(depth_PD: Tensor, feature_PC: Tensor, cells_PD: Tensor, num_cells: 
 def _backward(
     grad: Tensor, depth_PD: Tensor, feature_PC: Tensor, cells_PD: Tensor, num_cells: int
 ) -> tuple[Tensor, Tensor]:
-    if not backend.uses_triton(feature_PC):
+    if not uses_triton(feature_PC):
         return _backward_by_bins(grad, depth_PD, feature_PC, cells_PD)
-    from lss_swin.ops import splat_triton
+    from bev_ops import splat_triton
 
     return splat_triton.splat_backward(grad, depth_PD, feature_PC, cells_PD)
 

@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from lss_swin.ops.window import MASKED, shifts
+from bev_ops.window_reference import MASKED, shifts
 
 _TILE = tl.constexpr(64)
 _MASKED = tl.constexpr(MASKED)
@@ -19,7 +19,7 @@ _PROGRAMS_PER_HEAD_LIMIT = 1056  # over all heads: eight per multiprocessor of t
 
 @triton.jit
 def tokens_of(number, H, W, rows, columns, shift_y, shift_x, WINDOW: tl.constexpr):
-    """The tokens of one window: place in the map, whether it is on the map, and region (as in `window._region`)."""
+    """The tokens of one window: place in the map, whether it is on the map, and region (as in `window_reference._region`)."""
     t = tl.arange(0, _TILE)
     image = number // (rows * columns)
     y = (number // columns) % rows * WINDOW + t // WINDOW

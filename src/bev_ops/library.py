@@ -27,8 +27,8 @@ def differentiable(
     """
     schema = f"({arguments}) -> Tensor", f"(Tensor grad, {arguments}) -> (Tensor, Tensor)"
     define = torch.library.custom_op
-    operator = define(f"lss_swin::{name}", _contiguous(forward), mutates_args=(), schema=schema[0])
-    gradients = define(f"lss_swin::{name}_backward", _contiguous(backward), mutates_args=(), schema=schema[1])
+    operator = define(f"bev_ops::{name}", _contiguous(forward), mutates_args=(), schema=schema[0])
+    gradients = define(f"bev_ops::{name}_backward", _contiguous(backward), mutates_args=(), schema=schema[1])
     operator.register_fake(fake)
     gradients.register_fake(lambda grad, a, b, *_: (a.new_empty(a.shape), b.new_empty(b.shape)))
 

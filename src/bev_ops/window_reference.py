@@ -1,7 +1,4 @@
-"""Shifted-window attention on an unpadded map: what Swin computes between its two linear layers.
-
-Letters: B images, H W tokens, h heads, d channels per head, C = h·d, w window, T = w·w tokens of a window, S windows.
-"""
+"""Shifted-window attention in plain PyTorch, shapes on every line. Letters as in `window.py`."""
 
 from __future__ import annotations
 
@@ -9,34 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lss_swin.ops import backend
-from lss_swin.ops.library import differentiable
-
 MASKED = -100.0  # what Swin adds where two tokens were not neighbours before the shift
-
-
-def window_attention(qkv: Tensor, bias: Tensor, window: int, shift: int) -> Tensor:
-    """Attention within windows that are shifted by `shift` tokens.
-
-    Args:
-        qkv: (B, H, W, 3·C), queries, keys and values; the map may have any size, windows beyond its edge see zeros.
-        bias: (h, T, T), added to the scores; its first dimension is the number of heads.
-        window: side of a window in tokens.
-        shift: 0, or less than `window`; a side of the map that fits into one window is not shifted.
-
-    Returns:
-        (B, H, W, C), same dtype as `qkv`.
-    """
-    if not backend.uses_triton(qkv) or not _fits(qkv, bias, window):
-        return window_attention_reference(qkv, bias, window, shift)
-    return _attend(qkv, bias, window, shift)
-
-
-def _fits(qkv: Tensor, bias: Tensor, window: int) -> bool:
-    """The kernel's tile holds 64 tokens, its matrix products want 16, 32 or 64 channels per head, and Ampere or newer."""
-    if torch.cuda.get_device_capability(qkv.device)[0] < 8:
-        return False
-    return window <= 8 and qkv.shape[-1] // (3 * bias.shape[0]) in (16, 32, 64) and qkv.dtype != torch.float64
 
 
 def shifts(height: int, width: int, window: int, shift: int) -> tuple[int, int]:
@@ -78,24 +48,3 @@ def _region(length: int, window: int, shift: int, device: torch.device) -> Tenso
     """0 before the last window, 1 in it, 2 what the roll brought there from the other edge."""
     at = torch.arange(length, device=device)
     return (at >= length - window).long() * (shift > 0) + (at >= length - shift).long()
-
-
-def _forward(qkv: Tensor, bias: Tensor, window: int, shift: int) -> Tensor:
-    from lss_swin.ops import window_triton
-
-    return window_triton.attend(qkv, bias, window, shift)
-
-
-def _backward(grad: Tensor, qkv: Tensor, bias: Tensor, window: int, shift: int) -> tuple[Tensor, Tensor]:
-    from lss_swin.ops import window_triton
-
-    return window_triton.attend_backward(grad, qkv, bias, window, shift)
-
-
-_attend, _ = differentiable(
-    "window_attention",
-    "Tensor qkv, Tensor bias, int window, int shift",
-    _forward,
-    _backward,
-    fake=lambda qkv, bias, window, shift: qkv.new_empty((*qkv.shape[:3], qkv.shape[3] // 3)),
-)

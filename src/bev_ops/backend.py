@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
+from bev_ops.dispatch import Backend, activate, active
+from bev_ops.splat import splat, splat_reference
+from bev_ops.window import window_attention
+from bev_ops.window_reference import window_attention_reference
+
 TOLERANCE = 1e-4  # float32 sums of a few hundred terms below 1; seen 4.8e-7 on an H200 (docs/measurements.md)
 CHOICES = ("auto", "triton", "torch")
-
-
-@dataclass(frozen=True)
-class Backend:
-    """What was chosen, why, and how far the chosen code was from the plain formula (None: not compared)."""
-
-    name: str
-    why: str
-    error_vs_reference: float | None = None
-
-
-_active = Backend("torch", "nothing chosen yet")
-
-
-def active() -> Backend:
-    """The backend in use."""
-    return _active
-
-
-def uses_triton(tensor: Tensor) -> bool:
-    """Whether the operators take their Triton path for this tensor."""
-    return _active.name == "triton" and tensor.is_cuda
 
 
 def choose(device: torch.device, wanted: str = "auto") -> Backend:
@@ -39,32 +20,32 @@ def choose(device: torch.device, wanted: str = "auto") -> Backend:
     Raises:
         RuntimeError: Triton was demanded and does not work here.
     """
-    global _active
     if wanted == "torch":
-        reason: str | None = "asked for"
-    elif device.type != "cuda":
-        reason = f"the device is {device.type}"
-    else:
-        reason = _try_triton(device)
-        if reason and wanted == "triton":
-            raise RuntimeError(f"splat_backend is 'triton', but {reason}")
-    if reason:
-        _active = Backend("torch", reason)
-        _active = Backend("torch", reason, largest_error(device))
-    return _active
+        return _use_torch("asked for", device)
+    if device.type != "cuda":
+        return _use_torch(f"the device is {device.type}", device)
+    reason = _try_triton(device)
+    if reason and wanted == "triton":
+        raise RuntimeError(f"Triton was asked for, but {reason}")
+    return _use_torch(reason, device) if reason else active()
+
+
+def _use_torch(reason: str, device: torch.device) -> Backend:
+    """Switch to PyTorch, which is compared with the formulas, too."""
+    activate(Backend("torch", reason))
+    return activate(Backend("torch", reason, largest_error(device)))
 
 
 def _try_triton(device: torch.device) -> str | None:
     """Switch to Triton if it compiles, runs and is right; otherwise say why not."""
-    global _active
     try:
-        _active = Backend("triton", "compiled for this GPU")
+        activate(Backend("triton", "compiled for this GPU"))
         error = largest_error(device)
     except Exception as exc:  # whatever a young GPU, an old compiler or a missing header brings
         return f"Triton failed: {type(exc).__name__}: {_last_line(exc)}"
     if not error <= TOLERANCE:
         return f"Triton is wrong by {error:.2g} (tolerance {TOLERANCE:g})"
-    _active = Backend("triton", "compiled for this GPU and right on a test case", error)
+    activate(Backend("triton", "compiled for this GPU and right on a test case", error))
     return None
 
 
@@ -75,9 +56,6 @@ def _last_line(exc: Exception) -> str:
 
 def largest_error(device: torch.device) -> float:
     """Largest absolute difference between the operators and their plain formulas, values and gradients, on a small case."""
-    from lss_swin.ops.splat import splat, splat_reference
-    from lss_swin.ops.window import window_attention, window_attention_reference
-
     generator = torch.Generator().manual_seed(0)
     depth, feature = torch.rand(61, 37, generator=generator), torch.randn(61, 20, generator=generator)
     cells = torch.randint(-1, 97, (61, 37), generator=generator, dtype=torch.int32)

@@ -7,8 +7,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("triton")
 
-from lss_swin.ops import backend, splat_triton
-from lss_swin.ops.splat import _splat, _splat_backward, splat, splat_reference
+from bev_ops import backend, splat_triton
+from bev_ops.splat import _splat, _splat_backward, splat, splat_reference
 
 pytestmark = pytest.mark.torch
 

@@ -4,10 +4,11 @@
     python tools/fuzz.py wheel --runs 50000      fewer
     python tools/fuzz.py elf --again FILE        one file that failed, with its traceback
 
-Targets: elf pe fatbin wheel archive cubin stream kernels compiler. Needs the dependency group `fuzz` (atheris, which is
+Targets: elf pe fatbin wheel archive cubin stream follow kernels compiler. Needs the group `fuzz` (atheris, which is
 libFuzzer for Python): ``uv pip install --group fuzz -e .``. A failure is any exception but FormatError, a run over a second,
 or a process over 512 MB; the file that did it stays in ``.fuzz/TARGET/failures``. The seeds are fixtures of tests/data and
-files made by hand. `stream` also compares: what a file on disk holds, it must hold when it passes by once in small pieces.
+files made by hand. `stream` also compares: what a file on disk holds, it must hold when it passes by once in small pieces;
+and `follow`: the compiled loop, which reads files, must say what the Python loop says, which reads bytes.
 """
 
 from __future__ import annotations
@@ -120,6 +121,7 @@ SEEDS: dict[str, Callable[[], Iterator[bytes]]] = {
     "stream": lambda: (
         bytes([size]) + data for size in (0, 20) for data in (*elf_seeds(), *pe_seeds(), *archive_seeds())
     ),
+    "follow": lambda: (*elf_seeds(), *fatbin_seeds()),
     "kernels": fatbin_seeds,
     "compiler": compiler_seeds,
 }
@@ -156,6 +158,20 @@ def targets() -> dict[str, Callable[[bytes], object]]:
         if isinstance(passing, tuple) and isinstance(on_disk, tuple) and passing != on_disk:
             raise AssertionError(f"{passing} in passing, {on_disk} on disk")
 
+    def read_followed(data: bytes) -> None:
+        in_memory = words(lambda: library.parse_library(reader_of(data), "name", len(data)))
+        with open(os.memfd_create("followed"), "wb", buffering=0) as file:
+            file.write(data)
+            on_disk = words(lambda: library.read_library(Path(f"/proc/self/fd/{file.fileno()}"), "name"))
+        if on_disk != in_memory:
+            raise AssertionError(f"{on_disk} with the compiled loop, {in_memory} without")
+
+    def words(reading: Callable[[], object]) -> object:
+        try:
+            return reading()
+        except FormatError as error:
+            return error.key, error.values
+
     def read_kernels(data: bytes) -> None:
         for name in kernels.container_kernels(reader_of(data), 0, len(data)):
             kernels.readable(name)
@@ -171,6 +187,7 @@ def targets() -> dict[str, Callable[[bytes], object]]:
         "cubin": read,
         "wheel": read_wheel,
         "stream": read_stream,
+        "follow": read_followed,
         "kernels": read_kernels,
         "compiler": read_compiler,
     }

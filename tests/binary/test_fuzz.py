@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from archfit.errors import FormatError
 
-KINDS = ["archive", "compiler", "cubin", "elf", "fatbin", "kernels", "pe", "stream", "wheel"]
+KINDS = ["archive", "compiler", "cubin", "elf", "fatbin", "follow", "kernels", "pe", "stream", "wheel"]
 NUMBERS = [0, 1, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 2**62, 2**63 - 1, 2**63, 2**64 - 8, 2**64 - 1]
 
 

@@ -10,12 +10,17 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from archfit.arch import ComputeCapability, Suffix, Target
-from archfit.binary.source import Read, read_exactly
+from archfit.binary.source import FileRead, Read, read_exactly
 from archfit.errors import FormatError
 from archfit.model import CodeKind, CodeObject
+
+try:
+    from archfit.binary import _follow
+except ImportError:  # installed where nothing could be compiled
+    _follow = None  # type: ignore[assignment]
 
 CONTAINER_START = bytes.fromhex("50ed55ba01001000")
 """Magic 0xBA55ED50, version 1, header size 16: eight bytes that were never seen as anything else in data sections."""
@@ -49,6 +54,8 @@ Numbers = tuple[int, ...]
 Place = tuple[int, int, Numbers]
 """Where a container begins, the offset behind it, both in bytes, and the numbers of its code objects."""
 
+Rows = dict[tuple[int, int, int], tuple[int, int, int]]
+"""Kind and version, made for, flags -> number if smaller than a kernel can be, number if not, that size in bytes."""
 
 OnDamage = Callable[[FormatError, int], None]
 """Told what is wrong, and the offset of the container."""
@@ -74,8 +81,7 @@ class Codes:
     def __init__(self) -> None:
         self.objects: list[CodeObject] = []
         self._index: dict[CodeObject, int] = {}
-        self.rows: dict[tuple[int, int, int], tuple[int, int, int]] = {}
-        """kind and version, made for, flags -> number if smaller than a kernel can be, number if not, that size in bytes"""
+        self.rows: Rows = {}
 
     def row(self, key: tuple[int, int, int]) -> tuple[int, int, int]:
         """Number the two code objects that entries with these fields can be."""
@@ -110,18 +116,25 @@ class Codes:
 
 def walk_containers(
     read: Read, start: int, limit: int, codes: Codes, on_damage: OnDamage | None = None
-) -> Generator[Place, None, int]:
+) -> Generator[list[Place], None, int]:
     """Containers that follow each other from `start` on, with a few zeros between them at most; returns where that ends.
 
-    `on_damage` is told of what starts like a container and is none, and the walk ends behind that start.
+    They come in lists, because a call for each would be a tenth of all work. `on_damage` is told of what starts like a
+    container and is none, and the walk ends behind that start.
 
     Raises:
         FormatError: a version or a length does not fit, or a container passes `limit`; carries the offset.
     """
     unpack_head, unpack, known = _HEAD.unpack_from, _ENTRY.unpack, codes.rows.get
+    ahead = partial(_follow.follow, read.descriptor) if _follow and isinstance(read, FileRead) else None
     offset = start
     try:
         while offset < limit:
+            if ahead:
+                places, offset = ahead(offset, limit, codes.rows)
+                yield places
+                if offset >= limit:
+                    break
             head = read(_HEAD_BYTES + _LARGEST_GAP_BYTES, offset)
             if not head.startswith(CONTAINER_START):
                 gap = _zeros_before_start(head[: min(limit - offset, _LARGEST_GAP_BYTES + len(CONTAINER_START))])
@@ -151,7 +164,7 @@ def walk_containers(
                         kind, header_bytes, payload, made_for, flags, plain = unpack(read(_ENTRY_BYTES, position))
                     except struct.error:
                         raise _unfit(read, position, end) from None
-            yield offset, end, tuple(numbers)
+            yield [(offset, end, tuple(numbers))]
             offset = end
     except FormatError as error:
         if on_damage is None:
@@ -169,8 +182,9 @@ def parse_fatbin(read: Read, offset: int, limit: int, codes: Codes) -> tuple[Num
     Raises:
         FormatError: magic, version or a length does not fit, or the container passes `limit`; carries the offset.
     """
-    for _, behind, numbers in walk_containers(read, offset, limit, codes):
-        return numbers, behind
+    for places in walk_containers(read, offset, limit, codes):
+        for _, behind, numbers in places:
+            return numbers, behind
     found = read_exactly(read, _CONTAINER_HEADER_BYTES, offset, "fatbin header")
     raise FormatError("fatbin-magic", offset=offset, found=found[:8].hex(" "))
 

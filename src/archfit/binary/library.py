@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import compress
 from pathlib import Path
 from typing import Literal
 
@@ -29,7 +30,7 @@ Part = tuple[str, Role, Iterable[Place]]
 # Sections that hold containers and nothing else. Linkers of Windows cut names at eight characters.
 _PACKED = frozenset({".nv_fatbin", ".nv_fatb", "__nv_relfatbin", "__nv_rel"})
 _WRAPPERS = frozenset({".nvFatBinSegment", ".nvFatBi"})
-_WRAPPER, _WRAPPER_MAGIC, _LINK_VERSION = struct.Struct("<IIQ8x"), 0x466243B1, 2
+_WRAPPER, _WRAPPER_MAGIC, _LINK_VERSION = struct.Struct("<QQ8x"), 0x466243B1, 2
 
 # Sections that compilers fill and that can hold no code for a GPU.
 _NEVER = (
@@ -167,9 +168,10 @@ class Reading:
         """
         packed = packed or (lambda s: walk_packed(read, s.offset, s.end, self.codes))
         scattered = scattered or (lambda s, start: walk_scattered(read, start, s.end, self.codes, self.damaged))
-        searched = self._searched(sections)
-        _refuse_overlaps(_packed(sections), searched)
-        yield from self._packed_parts(read, sections, packed)
+        full, searched = [s for s in sections if s.name in _PACKED and s.size], self._searched(sections)
+        _refuse_overlaps(full, searched)
+        if full:
+            yield from self._packed_parts(full, _wrappers(read, sections), packed)
         seen = 0
         for section in searched:
             places = scattered(section, max(section.offset, seen))
@@ -177,25 +179,21 @@ class Reading:
             yield section.name, "own", places
 
     def _packed_parts(
-        self, read: Read, sections: tuple[Section, ...], walk: Callable[[Section], Iterable[Place]]
+        self, sections: list[Section], named: dict[int, Role], walk: Callable[[Section], Iterable[Place]]
     ) -> Iterator[Part]:
-        named = _wrappers(read, sections)
-        for section in _packed(sections):
+        """Of sections that hold containers and nothing else."""
+        for section in sections:
             self._refuse_cut(section)
             if section.name.startswith("__nv"):
                 yield section.name, "own", walk(section)
                 continue
             places = list(walk(section))
-            load = section.address - section.offset
-            roles: dict[Role, list[Place]] = {"registered": [], "linked": [], "own": []}
-            for place in places:
-                roles[named.get(place[0] + load, "own") if section.address else "own"].append(place)
-            if not roles["registered"] and not roles["linked"]:
-                roles = {"registered": places}  # the wrappers tell nothing
-            yield from ((section.name, role, places) for role, places in roles.items() if places)
+            yield from ((section.name, role, found) for role, found in _by_role(places, named, section))
 
     def _searched(self, sections: tuple[Section, ...]) -> list[Section]:
         """Sections that may hold containers among other data, in file order."""
+        if not self.search:
+            return []
         named = sections if self.search == "all" else [s for s in sections if s.name in self.search]
         worth = [
             s
@@ -273,9 +271,18 @@ def offset_of(error: FormatError) -> int:
     return int(str(error.values["offset"]))
 
 
-def _packed(sections: tuple[Section, ...]) -> list[Section]:
-    """Those that hold containers and nothing else."""
-    return [s for s in sections if s.name in _PACKED and s.size]
+def _by_role(places: list[Place], named: dict[int, Role], section: Section) -> Iterator[tuple[Role, list[Place]]]:
+    """The containers of one section by what the wrappers say of them; all are registered where those tell nothing."""
+    load = section.address - section.offset
+    roles: list[Role] = [named.get(offset + load, "own") for offset, _, _ in places]
+    if not section.address or not ("registered" in roles or "linked" in roles):
+        roles = ["registered"]
+    if len(set(roles)) == 1:
+        yield roles[0], places
+        return
+    for role in ("registered", "linked", "own"):
+        if found := list(compress(places, map(role.__eq__, roles))):
+            yield role, found
 
 
 def _refuse_overlaps(packed: list[Section], searched: list[Section]) -> None:
@@ -295,13 +302,23 @@ def _wrappers(read: Read, sections: tuple[Section, ...]) -> dict[int, Role]:
 
     They may tell nothing: there are none, or (in object files) they are not filled in yet. Then all containers count.
     """
+    roles = _RolesOfStarts()
     return {
-        address: "linked" if version == _LINK_VERSION else "registered"
+        address: role
         for section in sections
         if section.name in _WRAPPERS and section.size
-        for magic, version, address in _WRAPPER.iter_unpack(_whole_wrappers(read, section))
-        if magic == _WRAPPER_MAGIC
+        for start, address in _WRAPPER.iter_unpack(_whole_wrappers(read, section))
+        if (role := roles[start])
     }
+
+
+class _RolesOfStarts(dict[int, Role | None]):
+    """What the first eight bytes of a wrapper say, magic and version: few differ among thousands."""
+
+    def __missing__(self, start: int) -> Role | None:
+        magic, version = start & 0xFFFFFFFF, start >> 32
+        role: Role = "linked" if version == _LINK_VERSION else "registered"
+        return self.setdefault(start, role if magic == _WRAPPER_MAGIC else None)
 
 
 def _whole_wrappers(read: Read, section: Section) -> bytes:

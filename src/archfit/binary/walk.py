@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
+from itertools import chain
 
 from archfit.binary.cubin import CUBIN_START, cubin_size, parse_cubin
 from archfit.binary.fatbin import CONTAINER_START, Codes, Place, parse_fatbin, walk_containers
@@ -25,6 +26,10 @@ def walk_packed(read: Read, start: int, end: int, codes: Codes) -> Iterator[Plac
     Raises:
         FormatError: anything but zeros stands between two containers, or a container does not fit the format.
     """
+    return chain.from_iterable(_walk_packed(read, start, end, codes))
+
+
+def _walk_packed(read: Read, start: int, end: int, codes: Codes) -> Iterator[list[Place]]:
     position = start
     while position < end:
         stopped = yield from walk_containers(read, position, end, codes)
@@ -49,7 +54,14 @@ def walk_scattered(
     Raises:
         FormatError: the file ends before `end`, or too much starts like a container and is none.
     """
-    find_code = find_code or partial(_find_code, read)
+    return chain.from_iterable(
+        _walk_scattered(read, start, end, codes, damaged, find_code or partial(_find_code, read))
+    )
+
+
+def _walk_scattered(
+    read: Read, start: int, end: int, codes: Codes, damaged: list[FormatError], find_code: FindCode
+) -> Iterator[list[Place]]:
     position = start
     while position < end:
         stopped = yield from walk_containers(read, position, end, codes, partial(_note, damaged))
@@ -67,7 +79,7 @@ def _note(damaged: list[FormatError], error: FormatError, offset: int) -> None:
 
 def _walk_cubin(
     read: Read, offset: int, end: int, codes: Codes, damaged: list[FormatError]
-) -> Generator[Place, None, int]:
+) -> Generator[list[Place], None, int]:
     """The cubin at `offset`, if there is one; returns where to go on."""
     size = cubin_size(read, offset)
     if not 0 < size <= min(end - offset, LARGEST_READ_BYTES):
@@ -78,7 +90,7 @@ def _walk_cubin(
     except FormatError as error:
         _note(damaged, error, offset)
         return offset + len(CUBIN_START)
-    yield offset, offset + size, (codes.add(code),)
+    yield [(offset, offset + size, (codes.add(code),))]
     return offset + size
 
 

@@ -1,0 +1,3 @@
+from archfit.binary.fatbin import Place, Rows
+
+def follow(descriptor: int, offset: int, limit: int, rows: Rows, /) -> tuple[list[Place], int]: ...

@@ -1,0 +1,81 @@
+"""Build hook: compile archfit's one piece of C, where there is a C compiler and Python's headers.
+
+The wheel is then one for this system; else it is the pure one, in which Python does the same work (docs/measurements.md says
+how much slower). ``ARCHFIT_PURE=1`` asks for that.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+MODULE = "archfit.binary._follow"
+STABLE_ABI = "0x030b0000"  # of Python 3.11: one wheel for it and all that follow
+
+
+class CompileFollow(BuildHookInterface):  # type: ignore[type-arg]
+    """Runs before each wheel, the editable one included."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Add the library to the wheel and name the wheel after the system, if there is a library."""
+        if self.target_name != "wheel":
+            return
+        built = compile_module(Path(self.root))
+        if built:
+            build_data["artifacts"].append(built.relative_to(self.root).as_posix())
+            build_data["pure_python"] = False
+            build_data["tag"] = tag()
+        else:
+            self.app.display_warning("archfit: nothing could be compiled here; Python reads fatbins by itself")
+
+
+def compile_module(root: Path) -> Path | None:
+    """The library, beside its source; None where it cannot be made."""
+    from setuptools import Distribution, Extension
+    from setuptools.command.build_ext import build_ext
+
+    source = root / "src" / f"{MODULE.replace('.', '/')}.c"
+    for old in source.parent.glob(f"{source.stem}.*"):
+        if old != source:
+            old.unlink()
+    if os.environ.get("ARCHFIT_PURE"):
+        return None
+    macros = [] if is_free_threaded() else [("Py_LIMITED_API", STABLE_ABI)]
+    extension = Extension(
+        MODULE,
+        [str(source)],
+        define_macros=macros,
+        py_limited_api=bool(macros),
+        optional=True,
+        extra_compile_args=["-O2"],
+    )
+    command = build_ext(Distribution({"ext_modules": [extension], "package_dir": {"": "src"}}))
+    command.inplace = True
+    command.build_temp = str(root / "build" / "follow")
+    command.ensure_finalized()
+    before = Path.cwd()
+    os.chdir(root)
+    try:
+        command.run()
+    finally:
+        os.chdir(before)
+    return next((path for path in source.parent.glob(f"{source.stem}.*") if path != source), None)
+
+
+def is_free_threaded() -> bool:
+    """Such a Python has no stable ABI."""
+    return bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+
+
+def tag() -> str:
+    """Of the wheel: which Pythons, and which system."""
+    platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+    if is_free_threaded():
+        python = f"cp{sys.version_info.major}{sys.version_info.minor}"
+        return f"{python}-{python}t-{platform}"
+    return f"cp311-abi3-{platform}"

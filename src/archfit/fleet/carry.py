@@ -1,6 +1,7 @@
 """archfit and the pure Python packages that it needs, as one zip: any Python from 3.11 on runs it, on any processor.
 
-What is compiled stays behind: `archfit doctor` and `verify` do without (isal is replaced by zlib, the rest is not asked for).
+What is compiled stays behind: `archfit doctor` and `verify` do without (zlib replaces isal, Python the compiled loop of the
+reader, the rest is not asked for).
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def _files() -> dict[str, Path]:
     found: dict[str, Path] = {
         f"archfit/{path.relative_to(root).as_posix()}": path
         for path in root.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix not in (*_NATIVE, ".c")
     }
     for package in _needed("archfit", set()):
         found |= _pure_files(package)

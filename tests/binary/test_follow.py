@@ -147,8 +147,8 @@ def test_what_it_is_not_made_for_it_refuses() -> None:
     for rows in ({(1, 2): (0, 0, 0)}, {(1, 2, 3): "no"}, {"no": (0, 0, 0)}):
         with pytest.raises(TypeError):
             fatbin._follow.follow(0, 0, 100, rows)  # type: ignore[arg-type]
-    assert fatbin._follow.follow(-1, 0, 100, {}) == ([], 0)  # a closed file has no bytes
-    assert fatbin._follow.follow(0, -8, 100, {}) == ([], -8)
+    assert fatbin._follow.follow(-1, 0, 100, {}) == ([], 0, None)  # a closed file has no bytes
+    assert fatbin._follow.follow(0, -8, 100, {}) == ([], -8, None)
 
 
 def test_without_it_files_are_read_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

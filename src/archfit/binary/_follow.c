@@ -56,6 +56,8 @@ typedef struct {
     Found found[MOST_CONTAINERS];
     uint32_t numbers[MOST_ENTRIES];
     int found_count, number_count;
+    bool met_new; /* the walk ended at an entry of a kind that `rows` lacks: */
+    uint64_t met[3];
 } Walk;
 
 /* `size` bytes at `offset`, or NULL where the file has fewer. Headers that stand close together come with the rest of their page,
@@ -89,7 +91,7 @@ static uint32_t u32(const uint8_t *at)
 }
 
 /* The row of an entry, or NULL. Entries of one kind come in the same order again and again: try the next one first. */
-static const Row *row_of(const Walk *walk, const uint8_t *entry, int *last)
+static const Row *row_of(Walk *walk, const uint8_t *entry, int *last)
 {
     uint64_t kind = u32(entry), made_for = u64(entry + 24), flags = u64(entry + 40);
     for (int tried = 0, i = *last + 1; tried < walk->row_count; tried++, i++) {
@@ -99,6 +101,8 @@ static const Row *row_of(const Walk *walk, const uint8_t *entry, int *last)
             return row;
         }
     }
+    walk->met_new = true;
+    memcpy(walk->met, (uint64_t[3]){kind, made_for, flags}, sizeof walk->met);
     return NULL;
 }
 
@@ -220,11 +224,12 @@ static PyObject *follow(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "iLLO!", &descriptor, &offset, &limit, &PyDict_Type, &rows))
         return NULL;
     if (PyDict_Size(rows) > MOST_ROWS || offset < 0 || offset > limit || limit > LARGEST)
-        return Py_BuildValue("([]L)", offset);
+        return Py_BuildValue("([]LO)", offset, Py_None);
     Walk *walk = PyMem_Malloc(sizeof *walk);
     if (!walk)
         return PyErr_NoMemory();
     walk->row_count = walk->found_count = walk->number_count = 0;
+    walk->met_new = false;
     walk->window.descriptor = descriptor;
     walk->window.start = walk->window.end = 0;
     for (Py_ssize_t at = 0; PyDict_Next(rows, &at, &key, &value);) {
@@ -237,13 +242,21 @@ static PyObject *follow(PyObject *module, PyObject *args)
     offset = follow_all(walk, offset, limit);
     Py_END_ALLOW_THREADS
     PyObject *places = told(walk);
+    PyObject *met = !walk->met_new ? Py_NewRef(Py_None)
+                                   : Py_BuildValue("KKK", (unsigned long long)walk->met[0],
+                                                   (unsigned long long)walk->met[1], (unsigned long long)walk->met[2]);
     PyMem_Free(walk);
-    return places ? Py_BuildValue("NL", places, offset) : NULL;
+    if (!places || !met) {
+        Py_XDECREF(places);
+        Py_XDECREF(met);
+        return NULL;
+    }
+    return Py_BuildValue("NLN", places, offset, met);
 }
 
 static PyMethodDef METHODS[] = {
     {"follow", follow, METH_VARARGS,
-     "follow(descriptor, offset, limit, rows) -> (places, offset behind them)\n\n"
+     "follow(descriptor, offset, limit, rows) -> (places, offset behind them, key that rows lacks or None)\n\n"
      "Containers that follow each other in a file, up to the first that is not as usual; see the head of the source."},
     {NULL, NULL, 0, NULL},
 };

@@ -54,8 +54,11 @@ Numbers = tuple[int, ...]
 Place = tuple[int, int, Numbers]
 """Where a container begins, the offset behind it, both in bytes, and the numbers of its code objects."""
 
-Rows = dict[tuple[int, int, int], tuple[int, int, int]]
-"""Kind and version, made for, flags -> number if smaller than a kernel can be, number if not, that size in bytes."""
+RowKey = tuple[int, int, int]
+"""What tells entries apart: kind and version, what it was made for, flags."""
+
+Rows = dict[RowKey, tuple[int, int, int]]
+"""For each: number if smaller than a kernel can be, number if not, that size in bytes."""
 
 OnDamage = Callable[[FormatError, int], None]
 """Told what is wrong, and the offset of the container."""
@@ -83,7 +86,7 @@ class Codes:
         self._index: dict[CodeObject, int] = {}
         self.rows: Rows = {}
 
-    def row(self, key: tuple[int, int, int]) -> tuple[int, int, int]:
+    def row(self, key: RowKey) -> tuple[int, int, int]:
         """Number the two code objects that entries with these fields can be."""
         kind, made_for, flags = key[0] & 0xFFFF, key[1], key[2]
         minor, major, arch = made_for & 0xFFFF, made_for >> 16 & 0xFFFF, made_for >> 32
@@ -131,8 +134,11 @@ def walk_containers(
     try:
         while offset < limit:
             if ahead:
-                places, offset = ahead(offset, limit, codes.rows)
+                places, offset, met = ahead(offset, limit, codes.rows)
                 yield places
+                if met and _is_plain(met[0]):
+                    codes.row(met)
+                    continue
                 if offset >= limit:
                     break
             head = read(_HEAD_BYTES + _LARGEST_GAP_BYTES, offset)
@@ -189,12 +195,17 @@ def parse_fatbin(read: Read, offset: int, limit: int, codes: Codes) -> tuple[Num
     raise FormatError("fatbin-magic", offset=offset, found=found[:8].hex(" "))
 
 
+def _is_plain(kind: int) -> bool:
+    """Does this kind, with the version above it, stand for one code object in an entry of the version that is known?"""
+    return kind >> 16 == _ENTRY_VERSION and kind & 0xFFFF != _CONCATENATED
+
+
 def _first_of_its_kind(read: Read, position: int, end: int, codes: Codes) -> list[int]:
     """The code objects of an entry whose fields were not met before, or that holds several."""
     fields = _fields_at(read, position)
     if fields[0] >> 16 != _ENTRY_VERSION or not _ENTRY_BYTES <= fields[1] <= _MAX_ENTRY_HEADER_BYTES:
         raise _unfit(read, position, end)
-    if fields[0] & 0xFFFF != _CONCATENATED:
+    if _is_plain(fields[0]):
         return [codes.number(fields)]
     extension = read_exactly(read, fields[1], position, "concatenated fatbin entry")
     return [codes.number(part) for part in _concatenated(extension, position)]

@@ -157,6 +157,7 @@ def print_environment(root: Path, options: argparse.Namespace) -> None:
             "floor: each page once": child("floor", lists, "pages.json"),
             "floor: a page at each place": child("floor", lists, "places.json"),
             "headers, files given": child("headers", lists),
+            "headers, files given, nothing compiled": child("headers in Python", lists),
             "headers, files given, threads if cold": child("headers side by side", lists),
             "headers, with the walk over the folders": child("walk", lists),
             "what the catalog names (as `doctor` does)": child("catalog", lists),

@@ -47,8 +47,14 @@ def prepare_floor(lists: Path, name: str) -> Work:
     return floor
 
 
-def prepare_reader(lists: Path, search: Any = (), *, together: bool = False, walk: bool = False) -> Work:
+def prepare_reader(
+    lists: Path, search: Any = (), *, together: bool = False, walk: bool = False, compiled: bool = True
+) -> Work:
+    from archfit.binary import fatbin
     from archfit.binary.library import read_library
+
+    if not compiled:
+        fatbin._follow = None  # type: ignore[assignment]
 
     files = [Path(line) for line in (lists / "files.txt").read_text().splitlines()]
     root = Path((lists / "root.txt").read_text())
@@ -73,6 +79,7 @@ def prepare_record(lists: Path) -> Work:
     """Write down where our reader reads; prints how much that is."""
     import json
 
+    from archfit.binary import fatbin
     from archfit.binary.library import parse_library
 
     def work() -> None:
@@ -88,6 +95,8 @@ def prepare_record(lists: Path) -> Work:
         containers = sum(c.count for library in found for c in library.containers)
         objects = sum(c.count * len(c.objects) for library in found for c in library.containers)
         told = f"{containers:,} containers with {objects:,} code objects in sections that hold nothing else"
+        if fatbin._follow is None:
+            told += "; the reader's compiled loop is missing"
         with_code = [library.path for library in found if library.containers]
         (lists / "told.json").write_text(json.dumps([told, with_code]))
 
@@ -166,6 +175,7 @@ WORK = {
     "record": prepare_record,
     "floor": prepare_floor,
     "headers": prepare_reader,
+    "headers in Python": partial(prepare_reader, compiled=False),
     "headers side by side": partial(prepare_reader, together=True),
     "walk": partial(prepare_reader, walk=True),
     "catalog": partial(prepare_reader, search="catalog"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,8 @@ def compile_module(root: Path) -> Path | None:
     from setuptools.command.build_ext import build_ext
 
     source = root / "src" / f"{MODULE.replace('.', '/')}.c"
-    for old in source.parent.glob(f"{source.stem}.*"):
-        if old != source:
-            old.unlink()
+    for old in libraries(source):
+        old.unlink()
     if os.environ.get("ARCHFIT_PURE"):
         return None
     macros = [] if is_free_threaded() else [("Py_LIMITED_API", STABLE_ABI)]
@@ -64,7 +64,12 @@ def compile_module(root: Path) -> Path | None:
         command.run()
     finally:
         os.chdir(before)
-    return next((path for path in source.parent.glob(f"{source.stem}.*") if path != source), None)
+    return next(libraries(source), None)
+
+
+def libraries(source: Path) -> Iterator[Path]:
+    """What was made of it, for whichever Python."""
+    return (path for path in source.parent.glob(f"{source.stem}.*") if path.suffix in (".so", ".pyd"))
 
 
 def is_free_threaded() -> bool:

@@ -26,8 +26,8 @@ import triton.language as tl
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from bev_ops import backend, splat_triton
+from bev_ops.cells import find_cells
 from bev_ops.splat import splat, splat_reference
-from lss_swin.model import STRIDE, axis_cells, find_cells
 from nuscenes_bev import geometry
 from nuscenes_bev.frames import CAMERAS
 from nuscenes_bev.synthetic.raycast import MOUNTS
@@ -65,14 +65,13 @@ def rig_cells(name: str, device: str) -> tuple[torch.Tensor, int, int]:
         translation, turn, (focal, cx, cy), _ = MOUNTS[camera]
         intrinsics = np.array([[focal, 0, cx], [0, focal, cy], [0, 0, 1]])
         affine = geometry.image_affine((900, 1600), (rows, columns), 1.0, False, 0.0)
-        scaled = np.diag([STRIDE / stride, STRIDE / stride, 1.0]) @ affine
-        matrices.append(geometry.pixel_to_ego(geometry.pose(translation, turn), intrinsics, scaled))
+        matrices.append(geometry.pixel_to_ego(geometry.pose(translation, turn), intrinsics, affine))
     half = side * cell / 2
     grid = {"x": (-half, half, cell), "y": (-half, half, cell), "z": (-10.0, 10.0)}
     bins = torch.arange(near + step / 2, far, step, device=device)
     where = torch.tensor(np.stack(matrices), dtype=torch.float32, device=device)[None]
-    cells = find_cells(where, bins, (rows // stride, columns // stride), grid)
-    return cells.reshape(-1, len(bins)).contiguous(), axis_cells("x", grid["x"]) * axis_cells("y", grid["y"]), channels
+    cells = find_cells(where, bins, (rows // stride, columns // stride), stride, grid)
+    return cells.reshape(-1, len(bins)).contiguous(), side * side, channels
 
 
 @triton.jit

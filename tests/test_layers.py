@@ -158,7 +158,7 @@ WORKLOAD_FLOORS = {
         {"backend"},
         {"splat", "window"},
         {"splat_triton", "window_triton"},
-        {"dispatch", "library", "window_reference"},
+        {"dispatch", "library", "window_reference", "cells", "upsample"},
         {"bev_ops"},
     ),
     "nuscenes_bev": (

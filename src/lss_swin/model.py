@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bev_ops.cells import find_cells
 from bev_ops.splat import splat
+from bev_ops.upsample import Upsample
 from lss_swin.config import Config
 from lss_swin.swin import Norm, Swin, convert
 from nuscenes_bev.errors import UsageError
@@ -34,28 +36,6 @@ def normalisation(channels: int, kind: str) -> nn.Module:
     if kind == "group":
         return nn.GroupNorm(min(8, channels), channels)
     raise UsageError(f"model.norm {kind!r} is not known; known: batch, group")
-
-
-class Upsample(nn.Module):
-    """Bilinear upsampling as two small matrix products: PyTorch's own adds its gradients with atomics, in any order."""
-
-    def __init__(self, height: int, width: int, scale: int) -> None:
-        super().__init__()
-        self.register_buffer("rows", _interpolation(height, scale), persistent=False)
-        self.register_buffer("columns", _interpolation(width, scale), persistent=False)
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        B, C, H, W = x_BCHW.shape
-        x = x_BCHW.permute(0, 2, 3, 1).reshape(B, H, W * C)  # no copy: the memory is channels last
-        x = torch.matmul(self.rows.to(x.dtype), x).reshape(-1, W, C)  # (B·H', W, C)
-        x = torch.matmul(self.columns.to(x.dtype), x)  # (B·H', W', C)
-        return x.reshape(B, self.rows.shape[0], self.columns.shape[0], C).permute(0, 3, 1, 2)
-
-
-def _interpolation(length: int, scale: int) -> Tensor:
-    """(length · scale, length) weights: what PyTorch does to an identity."""
-    eye = torch.eye(length)[None]
-    return F.interpolate(eye, size=length * scale, mode="linear", align_corners=False)[0].T.contiguous()
 
 
 class Neck(nn.Module):
@@ -141,7 +121,7 @@ class Lss(nn.Module):
         with torch.autocast(images_BNHW3.device.type, enabled=False):
             images = self.warp(images_BNHW3.flatten(0, 1), source_from_input_BN33.flatten(0, 1))
             map_size = (self.size[0] // STRIDE, self.size[1] // STRIDE)
-            cells = find_cells(pixel_to_ego_BN44, self.bins, map_size, self.grid)
+            cells = find_cells(pixel_to_ego_BN44, self.bins, map_size, STRIDE, self.grid)
         maps = self.swin(images.contiguous(memory_format=torch.channels_last))
         x = self.lift(self.neck(maps[2], maps[3])).permute(0, 2, 3, 1)  # (B·N, H, W, D + C), no copy
         depth, feature = x.split([len(self.bins), x.shape[-1] - len(self.bins)], -1)
@@ -159,30 +139,6 @@ class Lss(nn.Module):
         where = torch.stack([source[..., 0] / images.shape[2], source[..., 1] / images.shape[1]], -1) * 2 - 1
         pixels = F.grid_sample(images.permute(0, 3, 1, 2).float(), where, padding_mode="zeros", align_corners=False)
         return (pixels - self.mean) / self.std
-
-
-def find_cells(pixel_to_ego: Tensor, bins: Tensor, map_size: tuple[int, int], grid: dict[str, Any]) -> Tensor:
-    """Cell of each frustum point, (B, N, H, W, D) int32 over the whole batch; -1 outside the grid or not a number.
-
-    Args:
-        pixel_to_ego: (B, N, 4, 4), see `geometry.pixel_to_ego`.
-        bins: (D,) metres.
-        map_size: H, W of the feature map; its patches have STRIDE pixels.
-        grid: x, y, z as in the configuration.
-    """
-    H, W = map_size
-    v = (torch.arange(H, device=bins.device) + 0.5)[:, None, None] * STRIDE * bins  # (H, 1, D): centre of each patch
-    u = (torch.arange(W, device=bins.device) + 0.5)[None, :, None] * STRIDE * bins  # (1, W, D)
-    m = pixel_to_ego[:, :, :3, None, None, None]  # (B, N, 3, 1, 1, 1, 4)
-    ego = m[..., 0] * u + m[..., 1] * v + m[..., 2] * bins + m[..., 3]  # (B, N, 3, H, W, D)
-    (x0, x1, dx), (y0, y1, dy), (z0, z1) = grid["x"], grid["y"], grid["z"]
-    x, y, z = ego[:, :, 0], ego[:, :, 1], ego[:, :, 2]
-    inside = (x >= x0) & (x < x1) & (y >= y0) & (y < y1) & (z >= z0) & (z < z1)
-    X, Y = axis_cells("x", grid["x"]), axis_cells("y", grid["y"])
-    row = torch.floor((x - x0) / dx).clamp(0, X - 1)
-    column = torch.floor((y - y0) / dy).clamp(0, Y - 1)
-    sample = torch.arange(len(m), device=bins.device, dtype=torch.int32).reshape(-1, 1, 1, 1, 1) * (X * Y)
-    return torch.where(inside, sample + (row * Y + column).nan_to_num().int(), -1)
 
 
 def check_sizes(config: Config) -> tuple[int, int]:

@@ -62,20 +62,25 @@ def apply_option(config: Config, option: str) -> None:
     """Set one value, ``a.b=c``.
 
     Raises:
-        UsageError: no such key, or a value that is no literal.
+        UsageError: no such key, or a value of another type than before.
     """
     name, equals, text = option.partition("=")
     if not equals:
         raise UsageError(f"--cfg-options wants KEY=VALUE, not {option!r}; for example total_iters=10")
-    *parents, last = name.split(".")
-    place: Any = config
-    for depth, key in enumerate(parents):
-        place = place.get(key) if isinstance(place, dict) else None
-        if not isinstance(place, dict):
-            raise UsageError(f"unknown key {'.'.join(parents[: depth + 1])!r} in {option!r}; known: {_known(config)}")
-    if last not in place:
-        raise UsageError(f"unknown key {name!r}; known: {_known(config)}")
-    place[last] = _checked(name, place[last], _value(text))
+    places = dict(_places(config))
+    if name not in places:
+        raise UsageError(f"unknown key {name!r}; known: {', '.join(sorted(places))}")
+    table, key = places[name]
+    table[key] = _checked(name, table[key], _value(text))
+
+
+def _places(config: Config, prefix: str = "") -> Iterator[tuple[str, tuple[Config, str]]]:
+    """The dotted name of every value, with the table and the key where it stands."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from _places(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, (config, key)
 
 
 def _value(text: str) -> Any:
@@ -94,15 +99,3 @@ def _checked(name: str, old: Any, new: Any) -> Any:
     if isinstance(old, (tuple, list)) and isinstance(new, (tuple, list)):
         return type(old)(new)
     raise UsageError(f"{name} is {old!r}, so it wants a value of type {type(old).__name__}, not {new!r}")
-
-
-def _known(config: Config) -> str:
-    return ", ".join(sorted(_names(config)))
-
-
-def _names(config: Config, prefix: str = "") -> Iterator[str]:
-    for key, value in config.items():
-        if isinstance(value, dict):
-            yield from _names(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key

@@ -37,8 +37,9 @@ def test_a_base_is_changed_only_where_the_file_says_so() -> None:
     [
         ("totl_iters=10", ("unknown key 'totl_iters'", "known:", "total_iters")),
         ("data.batchsize=2", ("unknown key 'data.batchsize'", "data.batch_size")),
-        ("dat.batch_size=2", ("unknown key 'dat'", "data.batch_size")),
-        ("seed.x=2", ("unknown key 'seed'",)),
+        ("dat.batch_size=2", ("unknown key 'dat.batch_size'", "data.batch_size")),
+        ("seed.x=2", ("unknown key 'seed.x'", "known:")),
+        ("data={'batchsize': 2}", ("unknown key 'data'", "data.batch_size")),
         ("total_iters", ("KEY=VALUE",)),
         ("seed=ten", ("seed is 0", "type int")),
         ("compile=1", ("compile is False", "type bool")),

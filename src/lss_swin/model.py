@@ -163,18 +163,13 @@ def axis_cells(name: str, axis: tuple[float, float, float]) -> int:
 
 def parameter_groups(model: nn.Module, optimizer: dict[str, Any]) -> list[dict[str, Any]]:
     """Weights decay, vectors and position tables do not; the backbone may learn more slowly."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[bool, bool], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
-        decays = parameter.ndim > 1 and not name.endswith("bias_table")
-        groups.setdefault((decays, name.startswith("swin.")), []).append(parameter)
-    return [
-        {
-            "params": parameters,
-            "weight_decay": optimizer["weight_decay"] if decays else 0.0,
-            "scale": optimizer["backbone"] if backbone else 1.0,
-        }
-        for (decays, backbone), parameters in groups.items()
-    ]
+        decays, backbone = parameter.ndim > 1 and not name.endswith("bias_table"), name.startswith("swin.")
+        decay, scale = optimizer["weight_decay"] if decays else 0.0, optimizer["backbone"] if backbone else 1.0
+        group = groups.setdefault((decays, backbone), {"params": [], "weight_decay": decay, "scale": scale})
+        group["params"].append(parameter)
+    return list(groups.values())
 
 
 def load_pretrained(model: Lss, path: str) -> None:
@@ -185,7 +180,7 @@ def load_pretrained(model: Lss, path: str) -> None:
     """
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
-        weights = convert(stored.get("model", stored), model.swin.layers[0].blocks[0].attn.window)
+        weights = convert(stored.get("model", stored), model.swin.layers[0]["blocks"][0].attn.window)
         model.swin.load_state_dict(weights)
     except Exception as exc:  # a file from anywhere: absent, damaged, of another model
         first = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__

@@ -96,27 +96,6 @@ class PatchMerging(nn.Module):
         return self.reduction(self.norm(torch.cat(parts, -1)))
 
 
-class PatchEmbed(nn.Module):
-    """4x4 pixels to one token."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(3, dim, 4, 4)
-        self.norm = Norm(dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.norm(self.proj(x).permute(0, 2, 3, 1).contiguous())
-
-
-class Stage(nn.Module):
-    """Blocks of one resolution, and the merging after them."""
-
-    def __init__(self, blocks: Sequence[Block], downsample: PatchMerging | None) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(blocks)
-        self.downsample = downsample
-
-
 class Swin(nn.Module):
     """Returns the maps of all stages, (B, H / s, W / s, C) for s = 4, 8, 16, 32, channels last and not normalised."""
 
@@ -129,23 +108,22 @@ class Swin(nn.Module):
         drop_path: float = 0.2,
     ) -> None:
         super().__init__()
-        self.patch_embed = PatchEmbed(dim)
+        self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, dim, 4, 4), "norm": Norm(dim)})
         rates = iter(torch.linspace(0, drop_path, sum(depths)).tolist())
         self.layers = nn.ModuleList()
         for i, (depth, h) in enumerate(zip(depths, heads)):
             blocks = [Block(dim * 2**i, h, window, (window // 2) * (b % 2), next(rates)) for b in range(depth)]
-            self.layers.append(Stage(blocks, PatchMerging(dim * 2**i) if i + 1 < len(depths) else None))
+            merging = PatchMerging(dim * 2**i) if i + 1 < len(depths) else nn.Identity()
+            self.layers.append(nn.ModuleDict({"blocks": nn.Sequential(*blocks), "downsample": merging}))
         self.apply(_initialise)
 
     def forward(self, images_B3HW: Tensor) -> list[Tensor]:
-        x = self.patch_embed(images_B3HW)
+        x = self.patch_embed["proj"](images_B3HW).permute(0, 2, 3, 1)  # a token for each 4x4 pixels
+        x = self.patch_embed["norm"](x.contiguous())
         maps = []
         for stage in self.layers:
-            for block in stage.blocks:
-                x = block(x)
-            maps.append(x)
-            if stage.downsample is not None:
-                x = stage.downsample(x)
+            maps.append(stage["blocks"](x))
+            x = stage["downsample"](maps[-1])
         return maps
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from lss_swin.data import Batch
 
@@ -19,10 +20,8 @@ class StepGraph:
     `compute` must not wait for the GPU, and what changes between steps must live in tensors. All batches have one shape.
     """
 
-    def __init__(
-        self, compute: Callable[[Batch], Tensor], before_capture: Callable[[], object], distributed: bool
-    ) -> None:
-        self.compute, self.before_capture = compute, before_capture
+    def __init__(self, compute: Callable[[Batch], Tensor], optimizer: Optimizer, distributed: bool) -> None:
+        self.compute, self.optimizer = compute, optimizer
         self.left = _WARM_UP_DISTRIBUTED if distributed else _WARM_UP
         self.side = torch.cuda.Stream()
         self.graph: torch.cuda.CUDAGraph | None = None
@@ -56,7 +55,7 @@ class StepGraph:
 
     def _capture(self, batch: Batch) -> None:
         self.batch = {name: tensor.clone() for name, tensor in batch.items()}
-        self.before_capture()
+        self.optimizer.zero_grad()
         torch.cuda.synchronize()
         self.graph = torch.cuda.CUDAGraph()
         # Other threads (of the loader, of NCCL) go on calling CUDA meanwhile.

@@ -77,7 +77,7 @@ def measure(trainer: Trainer, frames: object, loss: torch.Tensor) -> dict[str, f
     found = {}
     for split, name in (("train", "training"), ("val", "unseen")):
         loader = validation_loader(frames, trainer.config, split)
-        found[name] = evaluate(trainer.bare, loader, trainer.device, trainer.precision)["iou"]
+        found[name] = evaluate(trainer.bare, loader, trainer.precision)["iou"]
     return {"step": trainer.step, "loss": float(loss), **found}
 
 

@@ -32,7 +32,8 @@ from lss_swin import runtime
 from lss_swin.config import load_config
 from lss_swin.data import on_device, training_loader
 from lss_swin.evaluate import predict
-from lss_swin.trainer import Trainer, join_group
+from lss_swin.runtime import join_group
+from lss_swin.trainer import Trainer
 from nuscenes_bev import synthetic
 from nuscenes_bev.frames import load_frames
 
@@ -161,7 +162,7 @@ def main() -> int:
         torch.backends.cudnn.benchmark = True
         trainer = Trainer(config, device, runtime.pick_precision("bf16", device), 100_000, group)
         trainer.model.train()
-        few = list(training_loader(frames, config, range(4), group.rank, group.world))
+        few = list(training_loader(frames, config, range(4), group))
         result = {
             "gpu": torch.cuda.get_device_name(),
             "gpus": group.world,
@@ -176,7 +177,7 @@ def main() -> int:
         result["memory"] = timed(trainer, itertools.cycle(few), given.steps, 14)
         if given.loader:
             many, full = 4 * given.steps, 80  # the queue of the workers is full at the start: empty it first
-            loader = training_loader(frames, config, range(many + full), group.rank, group.world)
+            loader = training_loader(frames, config, range(many + full), group)
             result["workers"] = loader.num_workers
             result["loader"] = timed(trainer, loader, many, full)
             result["memory again"] = timed(trainer, itertools.cycle(few), given.steps, 14)

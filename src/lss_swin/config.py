@@ -67,18 +67,18 @@ def apply_option(config: Config, option: str) -> None:
     name, equals, text = option.partition("=")
     if not equals:
         raise UsageError(f"--cfg-options wants KEY=VALUE, not {option!r}; for example total_iters=10")
-    places = dict(_places(config))
-    if name not in places:
-        raise UsageError(f"unknown key {name!r}; known: {', '.join(sorted(places))}")
-    table, key = places[name]
+    known = dict(places(config))
+    if name not in known:
+        raise UsageError(f"unknown key {name!r}; known: {', '.join(sorted(known))}")
+    table, key = known[name]
     table[key] = _checked(name, table[key], _value(text))
 
 
-def _places(config: Config, prefix: str = "") -> Iterator[tuple[str, tuple[Config, str]]]:
+def places(config: Config, prefix: str = "") -> Iterator[tuple[str, tuple[Config, str]]]:
     """The dotted name of every value, with the table and the key where it stands."""
     for key, value in config.items():
         if isinstance(value, dict):
-            yield from _places(value, f"{prefix}{key}.")
+            yield from places(value, f"{prefix}{key}.")
         else:
             yield prefix + key, (config, key)
 

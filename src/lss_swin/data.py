@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from lss_swin.command import say
 from lss_swin.config import Config
+from lss_swin.runtime import ALONE, Group
 from nuscenes_bev import samples, synthetic
 from nuscenes_bev.errors import UsageError
 from nuscenes_bev.frames import Frames, load_frames
@@ -25,7 +27,7 @@ Batch = dict[str, Tensor]
 _WORKERS_LIMIT = 16
 
 
-def open_frames(config: Config, say: Callable[[str], object] = print) -> Frames:
+def open_frames(config: Config) -> Frames:
     """The data set of a configuration; the synthetic one if it names no root."""
     data = config["data"]
     root = data["root"]
@@ -82,26 +84,26 @@ class Course(Sampler):
                 yield position, int(order[position % self.frames])
 
 
-def training_loader(frames: Frames, config: Config, steps: range, rank: int = 0, world: int = 1) -> DataLoader:
+def training_loader(frames: Frames, config: Config, steps: range, group: Group = ALONE) -> DataLoader:
     """Batches for `steps` of training.
 
     Raises:
         UsageError: the training split is empty.
     """
     dataset = BevDataset(frames, _split(frames, "train"), config, augment=True)
-    course = Course(len(dataset), config["data"]["batch_size"], steps, config["seed"], rank, world)
+    course = Course(len(dataset), config["data"]["batch_size"], steps, config["seed"], group.rank, group.world)
     return _loader(dataset, course, config)
 
 
 def validation_loader(
-    frames: Frames, config: Config, split: str = "val", rank: int = 0, world: int = 1, take: int | None = None
+    frames: Frames, config: Config, split: str = "val", group: Group = ALONE, take: int | None = None
 ) -> DataLoader:
     """Every frame of a split once, in order, shared among the processes without repetition; or `take` spread over it."""
     numbers = _split(frames, split)
     most = min(filter(None, (take, config["val"]["max_frames"], len(numbers))))
     chosen = [numbers[i * len(numbers) // most] for i in range(most)]
     dataset = BevDataset(frames, chosen, config, augment=False)
-    return _loader(dataset, [(i, i) for i in range(rank, len(dataset), world)], config)
+    return _loader(dataset, [(i, i) for i in range(group.rank, len(dataset), group.world)], config)
 
 
 def _split(frames: Frames, name: str) -> list[int]:
@@ -157,8 +159,7 @@ def main() -> int:
     """Commands of `python -m lss_swin.data`."""
     if sys.argv[1:2] == ["generate"]:
         return synthetic.main(sys.argv[2:], "python -m lss_swin.data generate")
-    options = "[--scenes N] [--frames N] [--width W --height H] [--seed N]"
-    print(f"usage: python -m lss_swin.data generate DIR {options}", file=sys.stderr)
+    print("usage: python -m lss_swin.data generate DIR ...; --help after generate says more", file=sys.stderr)
     return 0 if sys.argv[1:2] in (["-h"], ["--help"]) else 2
 
 

@@ -1,18 +1,25 @@
-"""Intersection over union of predicted and true vehicle cells, over a whole split."""
+"""Checkpoints opened, what they predict, and how right it is: intersection over union, over a whole split."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
-from lss_swin.command import bar, checkpoint_parser, guarded, open_given
-from lss_swin.data import Batch, on_device, validation_loader
+from bev_ops import backend
+from lss_swin import runtime
+from lss_swin.command import bar, guarded, parser_for
+from lss_swin.config import Config, apply_option
+from lss_swin.data import Batch, on_device, open_frames, validation_loader
+from lss_swin.model import Lss
+from nuscenes_bev.errors import UsageError
+from nuscenes_bev.frames import Frames
 
 
 def predict(model: nn.Module, batch: Batch, precision: torch.dtype) -> Tensor:
@@ -35,11 +42,10 @@ class Iou:
         """Boolean or 0/1 tensors of the same shape."""
         p, t, v = predicted.bool(), label.bool(), valid.bool()
         both, either = p & t, p | t
-        self.counts += torch.stack(
-            [both.sum(), either.sum(), (both & v).sum(), (either & v).sum(), torch.tensor(len(p)).to(p.device)]
-        )
+        self.counts[:4] += torch.stack([both.sum(), either.sum(), (both & v).sum(), (either & v).sum()])
+        self.counts[4] += len(p)
 
-    def result(self) -> dict[str, float | int]:
+    def result(self) -> dict[str, float]:
         """IoU of both protocols, 0 to 1 (NaN where there is no cell to count), and the number of frames."""
         if dist.is_initialized():
             dist.all_reduce(self.counts)
@@ -47,41 +53,91 @@ class Iou:
         return {"iou": a / b if b else float("nan"), "iou_vis40": c / d if d else float("nan"), "frames": frames}
 
 
-def evaluate(
-    model: nn.Module,
-    batches: Iterable[Batch],
-    device: torch.device,
-    precision: torch.dtype,
-    threshold: float = 0.5,
-    on_batch: Callable[[int], object] = lambda done: None,
-) -> dict[str, float | int]:
-    """IoU of a model over batches."""
-    was_training = model.training
+def evaluate(model: Lss, loader: DataLoader, precision: torch.dtype, threshold: float = 0.5) -> dict[str, float]:
+    """What `Iou.result` says of a model over the batches of a loader."""
+    was_training, device = model.training, model.bins.device
     model.eval()
     iou = Iou(device)
     with torch.inference_mode():
-        for done, batch in enumerate(on_device(batches, device), 1):
-            logits = predict(model, batch, precision)
-            iou.add(logits.sigmoid() > threshold, batch["label"], batch["valid"])
-            on_batch(done)
+        for done, batch in enumerate(on_device(loader, device), 1):
+            predicted = predict(model, batch, precision).sigmoid() > threshold
+            iou.add(predicted, batch["label"], batch["valid"])
+            bar(done, len(loader))
     model.train(was_training)
     return iou.result()
 
 
-def main(arguments: list[str] | None = None) -> int:
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Weights, optimiser, step and configuration; tensors and plain values only, so no file can run code.
+
+    Raises:
+        UsageError: the file is missing, damaged, or no checkpoint of this program.
+    """
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as exc:
+        first = (str(exc).strip() or type(exc).__name__).splitlines()[0]
+        raise UsageError(f"cannot read checkpoint {path}: {first}") from exc
+    if not isinstance(stored, dict) or stored.get("schema") != "lss_swin.checkpoint/1":
+        raise UsageError(f"{path} is not a checkpoint of lss_swin")
+    return stored
+
+
+def newest_checkpoint(place: str | Path) -> str | Path:
+    """The file itself; of a folder, its newest checkpoint.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if not Path(place).is_dir():
+        return place
+    found = sorted(Path(place).glob("iter_*.pth"))
+    if not found:
+        raise UsageError(f"{place} holds no checkpoint (iter_*.pth)")
+    return found[-1]
+
+
+def checkpoint_parser(what: str, example: str) -> argparse.ArgumentParser:
+    """Words of the commands that open a checkpoint."""
+    parser = parser_for(what, f"example: {example}")
+    parser.add_argument("checkpoint", help="file written by tools/train.py, or its work folder (then the newest)")
+    parser.add_argument("--split", choices=["train", "val"], default="val")
+    return parser
+
+
+def open_given(given: argparse.Namespace) -> tuple[Lss, Config, torch.dtype, Frames]:
+    """What the words of `checkpoint_parser` name.
+
+    Returns:
+        The model, ready to predict; its own configuration, changed as asked for; the precision to compute in; the data set.
+
+    Raises:
+        UsageError: no such checkpoint, or options that do not fit it.
+        GpuError: no usable GPU, and nobody said that the CPU will do.
+    """
+    device = runtime.pick_device(given.gpu_ids, given.device)
+    path = newest_checkpoint(given.checkpoint)
+    stored = load_checkpoint(path)
+    config: Config = stored["config"]
+    for option in given.cfg_options:
+        apply_option(config, option)
+    model = Lss(config).to(device, memory_format=torch.channels_last).eval()
+    try:
+        model.load_state_dict(stored["model"])
+    except RuntimeError as exc:
+        raise UsageError(f"{path} does not fit these options: {str(exc).splitlines()[-1].strip()}") from exc
+    backend.choose(device, config["splat_backend"])
+    return model, config, runtime.pick_precision(config["precision"], device), open_frames(config)
+
+
+@guarded
+def main(arguments: list[str] | None) -> None:
     """`tools/test.py`."""
-    parser = checkpoint_parser("Evaluate a checkpoint.", "python tools/test.py runs/baseline")
-    return guarded(lambda: _test(parser.parse_args(arguments)))
-
-
-def _test(given: argparse.Namespace) -> int:
-    it = open_given(given)
-    loader = validation_loader(it.frames, it.config, given.split)
-    threshold = it.config["val"]["threshold"]
-    result = evaluate(it.model, loader, it.device, it.precision, threshold, lambda done: bar(done, len(loader)))
-    where = {"source": it.frames.source, "root": str(it.frames.root), "split": given.split}
-    print(json.dumps({**where, **result}, indent=2))
-    return 0
+    given = checkpoint_parser("Evaluate a checkpoint.", "python tools/test.py runs/baseline").parse_args(arguments)
+    model, config, precision, frames = open_given(given)
+    result = evaluate(model, validation_loader(frames, config, given.split), precision, config["val"]["threshold"])
+    where = {"source": frames.source, "root": str(frames.root), "split": given.split}
+    print(runtime.as_json({**where, **result}))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -13,15 +17,15 @@ import torch.distributed as dist
 from torch import Tensor
 
 from lss_swin.command import say
-from lss_swin.trainer import Group, Trainer
+from lss_swin.runtime import Group
+from lss_swin.trainer import Trainer
 
 
 @dataclass
 class Progress:
-    """Lines about a running training, at most one per `every` steps, with speed and time left."""
+    """Lines about a running training, at most one per `log_every` steps, with speed and time left."""
 
     trainer: Trainer
-    every: int
     board: Any = None
     pending: list[Tensor] = field(default_factory=list)
     seconds: float = 0.0
@@ -39,8 +43,7 @@ class Progress:
             FloatingPointError: a loss is not finite.
         """
         self.pending.append(loss)
-        trainer = self.trainer
-        if trainer.step == 1 or trainer.step % self.every == 0 or trainer.step == trainer.total:
+        if self.trainer.step == 1 or self.trainer.step % self.trainer.config["log_every"] == 0:
             self.flush()
 
     def flush(self) -> None:
@@ -59,22 +62,20 @@ class Progress:
         trainer.losses += new
         if trainer.step > 1:  # the first step pays for start-up and compilation
             self.seconds, self.timed_steps = self.seconds + spent, self.timed_steps + steps
-        if trainer.group.first:
-            self._tell(new, spent, steps)
+        self._tell(new, spent)
         self.waited = 0.0
 
-    def _tell(self, new: list[float], spent: float, steps: int) -> None:
-        t = self.trainer
-        left = (t.total - t.step) * spent / steps
-        speed = steps * self.samples_per_step / spent
+    def _tell(self, new: list[float], spent: float) -> None:
+        t, steps = self.trainer, len(new)
+        left = timedelta(seconds=round((t.total - t.step) * spent / steps))
         rate = float(t.optimizer.param_groups[0]["lr"])
         say(
-            f"iter {t.step}/{t.total}  loss {sum(new) / len(new):.4f}  lr {rate:.1e}  {speed:.1f} samples/s  "
-            f"data {100 * self.waited / spent:.0f} %  left {duration(left)}"
+            f"iter {t.step}/{t.total}  loss {sum(new) / steps:.4f}  lr {rate:.1e}  "
+            f"{steps * self.samples_per_step / spent:.1f} samples/s  data {100 * self.waited / spent:.0f} %  left {left}"
         )
         if self.board:
             for i, loss in enumerate(new):
-                self.board.add_scalar("loss", loss, t.step - len(new) + i + 1)
+                self.board.add_scalar("loss", loss, t.step - steps + i + 1)
             self.board.add_scalar("lr", rate, t.step)
 
     @property
@@ -91,33 +92,22 @@ def mean_over(group: Group, losses: Tensor) -> list[float]:
     return losses.tolist()  # type: ignore[no-any-return]
 
 
-def duration(seconds: float) -> str:
-    """Hours, minutes and seconds as 1:02:03."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02d}:{second:02d}"
-
-
-class Interrupt:
-    """The first Ctrl-C ends training after the step it falls into, the second at once.
+@contextmanager
+def interruptible(active: bool) -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C sets, to end training after the step it falls into; the second ends it at once.
 
     Not `active` among several processes: they could not agree on the step.
     """
+    asked = threading.Event()
 
-    def __init__(self, active: bool) -> None:
-        self.active, self.asked = active, False
-
-    def __enter__(self) -> Interrupt:
-        if self.active:
-            self.before = signal.signal(signal.SIGINT, self._ask)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.active:
-            signal.signal(signal.SIGINT, self.before)
-
-    def _ask(self, *_: object) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
+    def ask(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        asked.set()
         say("stopping after this iteration; once more stops at once")
+
+    before = signal.signal(signal.SIGINT, ask) if active else None
+    try:
+        yield asked
+    finally:
+        if active:
+            signal.signal(signal.SIGINT, before)

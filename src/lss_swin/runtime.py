@@ -1,4 +1,4 @@
-"""The machine under the training: which device, whether it really computes, and what to write down about it."""
+"""The machine under the training: which processes, which device, whether it really computes, and what to write down of it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 
 from bev_ops.dispatch import active
 from lss_swin.config import PACKAGE
@@ -26,6 +30,35 @@ _DOCTOR_SECONDS = 120
 
 class GpuError(Exception):
     """The GPU that was asked for cannot be used."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes that train together."""
+
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes and talks."""
+        return self.rank == 0
+
+
+ALONE = Group()
+
+
+@contextmanager
+def join_group(device_type: str) -> Iterator[Group]:
+    """The group that torchrun started, or this process alone."""
+    if "RANK" not in os.environ:
+        yield ALONE
+        return
+    dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
+    try:
+        yield Group(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
 
 
 def pick_device(gpu_ids: list[int] | None, wanted: str | None) -> torch.device:
@@ -82,14 +115,11 @@ def diagnosis() -> str:
 
 def _doctor() -> list[str] | None:
     """The command of archfit, if it is here: on PATH, in this Python, or set up in the repository around this package."""
-    named = os.environ.get("ARCHFIT_PROGRAM")
-    found = named if named and Path(named).exists() else shutil.which("archfit")
-    if found:
-        return [found]
     if importlib.util.find_spec("archfit") and importlib.util.find_spec("cyclopts"):
         return [sys.executable, "-m", "archfit"]
     own = PACKAGE.parents[1] / ".venv" / "bin" / "archfit"
-    return [str(own)] if own.exists() else None
+    found = filter(None, map(shutil.which, (os.environ.get("ARCHFIT_PROGRAM", "archfit"), "archfit", str(own))))
+    return next(([program] for program in found), None)
 
 
 def pick_precision(wanted: str, device: torch.device) -> torch.dtype:
@@ -110,9 +140,13 @@ def pick_precision(wanted: str, device: torch.device) -> torch.dtype:
 
 def describe(device: torch.device) -> dict[str, Any]:
     """What `summary.json` says of device, versions and operators."""
-    chosen = active()
+    chosen, gpu = active(), device if device.type == "cuda" else None
     return {
-        "device": _describe_device(device),
+        "device": {
+            "type": device.type,
+            "name": torch.cuda.get_device_name(gpu) if gpu else platform.processor() or platform.machine(),
+            "compute_capability": "{}.{}".format(*torch.cuda.get_device_capability(gpu)) if gpu else None,
+        },
         "torch": {
             "version": torch.__version__,
             "cuda": torch.version.cuda,
@@ -129,14 +163,6 @@ def describe(device: torch.device) -> dict[str, Any]:
         "splat": {"backend": chosen.name, "why": chosen.why, "error_vs_reference": chosen.error_vs_reference},
         "git_revision": git_revision(),
     }
-
-
-def _describe_device(device: torch.device) -> dict[str, Any]:
-    if device.type != "cuda":
-        return {"type": "cpu", "name": platform.processor() or platform.machine(), "compute_capability": None}
-    major, minor = torch.cuda.get_device_capability(device)
-    name = torch.cuda.get_device_name(device)
-    return {"type": "cuda", "name": name, "compute_capability": f"{major}.{minor}"}
 
 
 def _version(package: str) -> str | None:
@@ -167,18 +193,10 @@ def write_atomically(path: Path, data: bytes) -> None:
     os.replace(draft, path)
 
 
-def write_summary(path: Path, summary: dict[str, Any]) -> None:
-    """Write `summary.json`; numbers that JSON has no word for become null."""
-    text = json.dumps(_finite(summary), indent=2, allow_nan=False)
-    write_atomically(path, text.encode() + b"\n")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+def as_json(value: Any) -> str:
+    """JSON for people; numbers that it has no word for (NaN, infinity) become null."""
+    without = json.loads(json.dumps(value), parse_constant=lambda word: None)
+    return json.dumps(without, indent=2)
 
 
 def peak_memory(device: torch.device) -> int | None:

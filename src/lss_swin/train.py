@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,19 @@ import torch
 import torch.distributed as dist
 
 from bev_ops import backend
-from bev_ops.dispatch import Backend
 from lss_swin import runtime
-from lss_swin.checkpoint import newest_checkpoint
-from lss_swin.command import bar, guarded, parser_for, say
-from lss_swin.config import Config, load_config
+from lss_swin.command import guarded, parser_for, say
+from lss_swin.config import Config, load_config, places
 from lss_swin.data import on_device, open_frames, training_loader, validation_loader
-from lss_swin.evaluate import evaluate
+from lss_swin.evaluate import evaluate, newest_checkpoint
 from lss_swin.model import check_sizes
-from lss_swin.progress import Interrupt, Progress
-from lss_swin.trainer import Group, Trainer, join_group
+from lss_swin.progress import Progress, interruptible
+from lss_swin.runtime import Group, join_group
+from lss_swin.trainer import Trainer
 from nuscenes_bev.errors import UsageError
 from nuscenes_bev.frames import Frames
 
-SUMMARY = "summary.json"
+_COUNTS = ("total_iters", "data.batch_size", "log_every", "checkpoint.every")
 _EPILOG = """examples:
   python tools/train.py configs/baseline/lss_swin_nuscenes.py --work-dir runs/baseline --gpu-ids 0
   python tools/train.py configs/baseline/lss_swin_nuscenes.py --work-dir runs/smoke --gpu-ids 0 --cfg-options total_iters=10
@@ -36,10 +35,13 @@ _EPILOG = """examples:
 exit codes: 0 done, 1 failed, 2 usage, 4 no usable GPU, 130 interrupted (a checkpoint is kept)"""
 
 
-def train(config: Config, work_dir: Path, device: torch.device, group: Group, resume: str | None) -> dict[str, Any]:
+def train(
+    config: Config, work_dir: Path, device: torch.device, group: Group, resume: str | Path | None
+) -> dict[str, Any]:
     """Train, validate, write checkpoints; returns what goes into `summary.json`."""
     began = time.perf_counter()
-    chosen = backend.choose(device, config["splat_backend"])
+    backend.choose(device, config["splat_backend"])
+    facts = runtime.describe(device)
     frames = _open_frames(config, group)
     training = len(frames.split("train"))
     per_epoch = max(1, training // (config["data"]["batch_size"] * group.world))
@@ -47,16 +49,13 @@ def train(config: Config, work_dir: Path, device: torch.device, group: Group, re
     trainer = Trainer(config, device, runtime.pick_precision(config["precision"], device), total, group)
     if resume:
         trainer.resume(resume)
-    if group.first:
-        _introduce(trainer, frames, chosen, resume)
-    progress = Progress(trainer, config["log_every"], _board(config, work_dir) if group.first else None)
-    try:
+    _introduce(trainer, frames, facts, resume)
+    progress = Progress(trainer, _board(config, work_dir) if group.first else None)
+    with closing(trainer):
         results = _run(trainer, frames, work_dir, progress)
-    finally:
-        trainer.close()
     return {
         "schema": "lss_swin.summary/1",
-        **runtime.describe(device),
+        **facts,
         "data": {
             "source": frames.source,
             "path": str(frames.root),
@@ -80,24 +79,24 @@ def train(config: Config, work_dir: Path, device: torch.device, group: Group, re
 
 def _open_frames(config: Config, group: Group) -> Frames:
     """The first process reads first: it may have to make the set, or the index of the tables."""
-    if group.first:
-        frames = open_frames(config, say)
-    if group.world > 1:
+    if not group.first:
         dist.barrier()
-    return frames if group.first else open_frames(config, lambda text: None)
+    frames = open_frames(config)
+    if group.first and group.world > 1:
+        dist.barrier()
+    return frames
 
 
-def _introduce(trainer: Trainer, frames: Frames, chosen: Backend, resume: str | None) -> None:
-    name = runtime.describe(trainer.device)["device"]["name"]
-    many = sum(p.numel() for p in trainer.bare.parameters()) / 1e6
-    counts = {split: len(frames.split(split)) for split in ("train", "val")}
+def _introduce(trainer: Trainer, frames: Frames, facts: dict[str, Any], resume: str | Path | None) -> None:
     kind, batch = str(trainer.precision).removeprefix("torch."), trainer.config["data"]["batch_size"]
-    say(f"device     {name} x {trainer.group.world}, {kind}, torch {torch.__version__}")
-    say(f"splat      {chosen.name}: {chosen.why} (error {chosen.error_vs_reference:.1e})")
+    splat, parameters = facts["splat"], sum(p.numel() for p in trainer.bare.parameters())
+    counts = f"{len(frames.split('train'))} frames to train, {len(frames.split('val'))} to validate"
+    say(f"device     {facts['device']['name']} x {trainer.group.world}, {kind}, torch {torch.__version__}")
+    say(f"splat      {splat['backend']}: {splat['why']} (error {splat['error_vs_reference']:.1e})")
     if frames.source == "synthetic":
         say("data       SYNTHETIC, generated: its IoU says nothing about nuScenes")
-    say(f"data       {frames.root} ({frames.version}): {counts['train']} frames to train, {counts['val']} to validate")
-    say(f"model      {many:.1f} M parameters, {trainer.total} iterations of {batch} samples per process")
+    say(f"data       {frames.root} ({frames.version}): {counts}")
+    say(f"model      {parameters / 1e6:.1f} M parameters, {trainer.total} iterations of {batch} samples per process")
     if resume:
         say(f"resumed    {resume} at iteration {trainer.step}")
 
@@ -112,87 +111,77 @@ def _board(config: Config, work_dir: Path) -> Any:
     return SummaryWriter(str(work_dir))
 
 
-def _run(trainer: Trainer, frames: Frames, work_dir: Path, progress: Progress) -> dict[str, float | int]:
-    """The loop; returns the last validation.
+def _run(trainer: Trainer, frames: Frames, work_dir: Path, progress: Progress) -> dict[str, float]:
+    """The loop; returns the validation of the model that it ends with.
 
     Raises:
         KeyboardInterrupt: after a checkpoint, if one process trains.
     """
-    config, group = trainer.config, trainer.group
+    group, steps = trainer.group, range(trainer.step, trainer.total)
     trainer.model.train()
-    steps = range(trainer.step, trainer.total)
-    loader = training_loader(frames, config, steps, group.rank, group.world)
-    results: dict[str, float | int] = {}
-    with Interrupt(active=group.world == 1) as interrupt:
-        batches = on_device(loader, trainer.device)
-        while trainer.step < trainer.total:
+    batches = on_device(training_loader(frames, trainer.config, steps, group), trainer.device)
+    with interruptible(group.world == 1) as interrupted:
+        for _ in steps:
             began = time.perf_counter()
             batch = next(batches)
             progress.waited += time.perf_counter() - began
             progress.note(trainer.train_step(batch))
-            if interrupt.asked:
+            if interrupted.is_set():
                 break
-            results = _after_step(trainer, frames, work_dir, progress) or results
+            _after_step(trainer, frames, work_dir, progress)
     progress.flush()
     if group.first:
         say(f"saved      {trainer.save(work_dir)}")
-    if interrupt.asked:
+    if interrupted.is_set():
         say("go on with the same command and --resume")
         raise KeyboardInterrupt
-    return results or validate(trainer, frames)
+    return validate(trainer, frames)
 
 
-def _after_step(trainer: Trainer, frames: Frames, work_dir: Path, progress: Progress) -> dict[str, float | int] | None:
-    config = trainer.config
-    results = None
-    if config["val"]["every"] and trainer.step % config["val"]["every"] == 0:
-        progress.flush()
-        results = validate(trainer, frames)
-        progress.mark = time.perf_counter()
-    if trainer.step % config["checkpoint"]["every"] == 0 and trainer.step < trainer.total:
-        progress.flush()
-        if trainer.group.first:
-            trainer.save(work_dir)
-        progress.mark = time.perf_counter()
-    return results
+def _after_step(trainer: Trainer, frames: Frames, work_dir: Path, progress: Progress) -> None:
+    """Checkpoint and validation on the way, where they are due; their time is not counted as training."""
+    config, step = trainer.config, trainer.step
+    due = {name for name in ("checkpoint", "val") if config[name]["every"] and step % config[name]["every"] == 0}
+    if not due or step == trainer.total:
+        return
+    progress.flush()
+    if "checkpoint" in due and trainer.group.first:
+        trainer.save(work_dir)
+    if "val" in due:
+        validate(trainer, frames)
+    progress.mark = time.perf_counter()
 
 
-def validate(trainer: Trainer, frames: Frames) -> dict[str, float | int]:
+def validate(trainer: Trainer, frames: Frames) -> dict[str, float]:
     """IoU on the validation split, with a line about it."""
-    config, group = trainer.config, trainer.group
     if not frames.split("val"):
         say("validation: the data set has no validation frames")
         return {}
-    loader = validation_loader(frames, config, "val", group.rank, group.world)
-    show = (lambda done: bar(done, len(loader))) if group.first else (lambda done: None)
-    results = evaluate(trainer.bare, loader, trainer.device, trainer.precision, config["val"]["threshold"], show)
-    if group.first:
-        all_of_them, visible = f"IoU {results['iou']:.4f}", f"visible vehicles only {results['iou_vis40']:.4f}"
-        say(f"validation {results['frames']} frames ({frames.source}): {all_of_them}, {visible}")
-    return results
+    config = trainer.config
+    loader = validation_loader(frames, config, "val", trainer.group)
+    found = evaluate(trainer.bare, loader, trainer.precision, config["val"]["threshold"])
+    both = f"IoU {found['iou']:.4f}, visible vehicles only {found['iou_vis40']:.4f}"
+    say(f"validation {found['frames']} frames ({frames.source}): {both}")
+    return found
 
 
-def main(arguments: list[str] | None = None) -> int:
+@guarded
+def main(arguments: list[str] | None) -> None:
     """`tools/train.py`."""
-    parser = parser_for(
-        "Train LSS with a Swin backbone on nuScenes (vehicle segmentation in bird's-eye view).", _EPILOG
-    )
+    what = "Train LSS with a Swin backbone on nuScenes (vehicle segmentation in bird's-eye view)."
+    parser = parser_for(what, _EPILOG)
     parser.add_argument("config", help="configs/baseline/lss_swin_nuscenes.py, lss_swin_tiny.py, or your own")
     parser.add_argument("--work-dir", type=Path, required=True, help="folder for checkpoints and summary.json")
     resume = "go on from a checkpoint; default: the newest in --work-dir"
     parser.add_argument("--resume", nargs="?", const="", metavar="FILE", help=resume)
     parser.add_argument("--seed", type=int, help="of weights, order and augmentation")
     given = parser.parse_args(arguments)
-    return guarded(lambda: _main(given))
-
-
-def _main(given: argparse.Namespace) -> int:
     config = load_config(given.config, given.cfg_options)
     if given.seed is not None:
         config["seed"] = given.seed
     _check(config)
     device = runtime.pick_device(given.gpu_ids, given.device)
-    summary = given.work_dir / SUMMARY
+    summary = given.work_dir / "summary.json"
     try:
         given.work_dir.mkdir(parents=True, exist_ok=True)
         summary.unlink(missing_ok=True)  # an old one must not speak for this run
@@ -201,29 +190,28 @@ def _main(given: argparse.Namespace) -> int:
     torch.backends.cudnn.benchmark = not config["deterministic"]
     torch.backends.cudnn.deterministic = config["deterministic"]
     with join_group(device.type) as group:
-        resume = None if given.resume is None else given.resume or newest_checkpoint(str(given.work_dir))
-        found = train(config, given.work_dir, device, group, resume)
+        resumed = None if given.resume is None else newest_checkpoint(given.resume or given.work_dir)
+        found = train(config, given.work_dir, device, group, resumed)
         if group.first:
-            runtime.write_summary(summary, found)
+            runtime.write_atomically(summary, runtime.as_json(found).encode() + b"\n")
             say(f"summary    {summary}")
-    return 0
 
 
 def _check(config: Config) -> None:
-    """Numbers that make no sense, before anything starts."""
+    """Numbers that make no sense, before anything starts.
+
+    Raises:
+        UsageError: there is one.
+    """
     check_sizes(config)
-    good = {
-        "total_iters": config["total_iters"] is None or config["total_iters"] >= 1,
-        "seed (0 to 2147483647)": 0 <= config["seed"] < 2**31,
-        "data.batch_size": config["data"]["batch_size"] >= 1,
-        "log_every": config["log_every"] >= 1,
-        "checkpoint.every": config["checkpoint"]["every"] >= 1,
-        "splat_backend": config["splat_backend"] in backend.CHOICES,
-    }
-    for name, fine in good.items():
-        if not fine:
-            known = ", ".join(backend.CHOICES)
-            raise UsageError(f"{name} makes no sense; numbers must be at least 1, splat_backend one of {known}")
+    for name, (table, key) in places(config):
+        if name in _COUNTS and table[key] is not None and table[key] < 1:
+            raise UsageError(f"{name} is {table[key]}; it must be at least 1")
+    if not 0 <= config["seed"] < 2**31:
+        raise UsageError(f"seed is {config['seed']}; it must be from 0 to 2147483647")
+    if config["splat_backend"] not in backend.CHOICES:
+        known = ", ".join(backend.CHOICES)
+        raise UsageError(f"splat_backend {config['splat_backend']!r} is not known; known: {known}")
 
 
 if __name__ == "__main__":

@@ -7,51 +7,22 @@ from __future__ import annotations
 
 import io
 import math
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lss_swin import runtime
-from lss_swin.checkpoint import load_checkpoint
 from lss_swin.config import Config
 from lss_swin.data import Batch
-from lss_swin.evaluate import predict
+from lss_swin.evaluate import load_checkpoint, predict
 from lss_swin.graph import StepGraph
 from lss_swin.model import Lss, load_pretrained, parameter_groups
+from lss_swin.runtime import ALONE, Group
 from nuscenes_bev.errors import UsageError
-
-
-@dataclass(frozen=True)
-class Group:
-    """The processes that train together."""
-
-    rank: int = 0
-    world: int = 1
-
-    @property
-    def first(self) -> bool:
-        """Whether this process writes and talks."""
-        return self.rank == 0
-
-
-@contextmanager
-def join_group(device_type: str) -> Iterator[Group]:
-    """The group that torchrun started, or this process alone."""
-    if "RANK" not in os.environ:
-        yield Group()
-        return
-    dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
-    try:
-        yield Group(dist.get_rank(), dist.get_world_size())
-    finally:
-        dist.destroy_process_group()
 
 
 def one_cycle(progress: float, warmup: float) -> float:
@@ -75,7 +46,7 @@ class Trainer:
     device: torch.device
     precision: torch.dtype
     total: int
-    group: Group = Group()
+    group: Group = ALONE
     step: int = 0
     losses: list[float] = field(default_factory=list)
 
@@ -91,7 +62,7 @@ class Trainer:
         groups = parameter_groups(self.bare, options)
         self.optimizer = torch.optim.AdamW(groups, lr=self.rate, fused=cuda)
         recorded = cuda and self.config["graph"]
-        self.graph = StepGraph(self._compute, self.optimizer.zero_grad, self.group.world > 1) if recorded else None
+        self.graph = StepGraph(self._compute, self.optimizer, self.group.world > 1) if recorded else None
         self._own_rates()
 
     def _own_rates(self) -> None:
@@ -108,12 +79,11 @@ class Trainer:
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         if self.config["compile"]:
             model = torch.compile(model)  # type: ignore[assignment]
-        if self.group.world > 1:
-            devices = [self.device] if cuda else None
-            beside = torch.cuda.stream(torch.cuda.Stream()) if cuda else nullcontext()
-            with beside:  # a recorded step wants it built there
-                return nn.parallel.DistributedDataParallel(model, devices, gradient_as_bucket_view=True)
-        return model
+        if self.group.world == 1:
+            return model
+        devices = [self.device] if cuda else None
+        with torch.cuda.stream(torch.cuda.Stream()) if cuda else nullcontext():  # a recorded step wants it built there
+            return nn.parallel.DistributedDataParallel(model, devices, gradient_as_bucket_view=True)
 
     def train_step(self, batch: Batch) -> Tensor:
         """One step of the optimiser; returns the loss, still on the device."""
@@ -121,10 +91,7 @@ class Trainer:
         share = one_cycle(self.step / self.total, self.config["optimizer"]["warmup"])
         for group in self.optimizer.param_groups:
             rate = self.rate * group["scale"] * share
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate)
-            else:
-                group["lr"] = rate
+            group["lr"] = group["lr"].fill_(rate) if self.graph else rate
         loss = self.graph(batch) if self.graph else self._compute(batch)
         self.step += 1
         return loss
@@ -161,7 +128,7 @@ class Trainer:
             old.unlink()
         return path
 
-    def resume(self, path: str) -> None:
+    def resume(self, path: str | Path) -> None:
         """Go on where a checkpoint was written.
 
         Raises:

@@ -14,6 +14,7 @@ from lss_swin.config import load_config
 from lss_swin.data import BevDataset, Course, training_loader, validation_loader
 from lss_swin.evaluate import Iou
 from lss_swin.model import Lss
+from lss_swin.runtime import Group
 from nuscenes_bev import geometry
 from nuscenes_bev.frames import Frames, load_frames
 
@@ -94,7 +95,9 @@ class TestTheCourse:
 
     def test_validation_is_shared_without_repetition(self, frames: Frames) -> None:
         config = load_config(TINY)
-        seen = [b["frame"].tolist() for rank in (0, 1, 2) for b in validation_loader(frames, config, "val", rank, 3)]
+        seen = [
+            b["frame"].tolist() for rank in (0, 1, 2) for b in validation_loader(frames, config, "val", Group(rank, 3))
+        ]
         assert sorted(frame for frames_of_batch in seen for frame in frames_of_batch) == sorted(frames.split("val"))
 
 

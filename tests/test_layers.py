@@ -144,7 +144,7 @@ WORKLOAD_FLOORS = {
     "lss_swin": (
         {"__main__"},
         {"train", "visualize"},
-        {"progress"},
+        {"loop"},
         {"trainer"},
         {"evaluate", "graph"},
         {"model", "data"},

@@ -14,11 +14,15 @@ TOLERANCE = 1e-4  # float32 sums of a few hundred terms below 1; seen 4.8e-7 on 
 CHOICES = ("auto", "triton", "torch")
 
 
+class TritonError(RuntimeError):
+    """Triton was demanded and does not work here; says why."""
+
+
 def choose(device: torch.device, wanted: str = "auto") -> Backend:
     """Choose for `device`, compare with the plain formula on a small case, and remember.
 
     Raises:
-        RuntimeError: Triton was demanded and does not work here.
+        TritonError: Triton was demanded and does not work here.
     """
     if wanted == "torch":
         return _use_torch("asked for", device)
@@ -26,7 +30,7 @@ def choose(device: torch.device, wanted: str = "auto") -> Backend:
         return _use_torch(f"the device is {device.type}", device)
     reason = _try_triton(device)
     if reason and wanted == "triton":
-        raise RuntimeError(f"Triton was asked for, but {reason}")
+        raise TritonError(f"Triton was asked for, but {reason}")
     return _use_torch(reason, device) if reason else active()
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import torch
 
+from bev_ops.backend import TritonError
 from lss_swin import runtime
 from nuscenes_bev.errors import UsageError
 
@@ -51,7 +52,7 @@ def guarded(command: Callable[[list[str] | None], None]) -> Callable[..., int]:
             code, words = NO_GPU, f"{exc}\nhint: --device cpu computes without a GPU\n\n{runtime.diagnosis()}"
         except torch.cuda.OutOfMemoryError as exc:
             code, words = FAILED, f"{str(exc).splitlines()[0]}\nhint: a smaller --cfg-options data.batch_size=N"
-        except (OSError, FloatingPointError) as exc:
+        except (OSError, FloatingPointError, TritonError) as exc:
             code, words = FAILED, str(exc)
         print(f"error: {words}", file=sys.stderr, flush=True)
         return code

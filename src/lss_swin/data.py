@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -27,13 +28,19 @@ Batch = dict[str, Tensor]
 _WORKERS_LIMIT = 16
 
 
-def open_frames(config: Config) -> Frames:
-    """The data set of a configuration; the synthetic one if it names no root."""
+def open_frames(config: Config, group: Group = ALONE) -> Frames:
+    """The data set of a configuration; the synthetic one if it names no root.
+
+    The first process goes first: it may have to make the set, or the index of the tables.
+    """
+    if not group.first:
+        dist.barrier()
     data = config["data"]
-    root = data["root"]
-    if root is None:
-        root = synthetic.ensure(synthetic.Options(**data["synthetic"], seed=0), say)
-    return load_frames(root, data["version"], say)
+    made = synthetic.Options(**data["synthetic"], seed=0)
+    frames = load_frames(synthetic.ensure(made, say) if data["root"] is None else data["root"], data["version"], say)
+    if group.first and group.world > 1:
+        dist.barrier()
+    return frames
 
 
 class BevDataset(Dataset):
@@ -50,9 +57,6 @@ class BevDataset(Dataset):
         self.seed = config["seed"]
         self.ranges = config["augment"] if augment else None
 
-    def __len__(self) -> int:
-        return len(self.numbers)
-
     def __getitem__(self, asked: tuple[int, int]) -> Batch:
         position, at = asked
         random = np.random.default_rng([self.seed, position])
@@ -62,7 +66,7 @@ class BevDataset(Dataset):
 
 
 class Course(Sampler):
-    """Positions from `start` on of an endless course of shuffled epochs, cut to this process's share of each batch.
+    """Positions that `steps` have in an endless course of shuffled epochs, cut to this process's share of each batch.
 
     One process with twice the batch sees in each step what two processes see together.
     """
@@ -90,9 +94,9 @@ def training_loader(frames: Frames, config: Config, steps: range, group: Group =
     Raises:
         UsageError: the training split is empty.
     """
-    dataset = BevDataset(frames, _split(frames, "train"), config, augment=True)
-    course = Course(len(dataset), config["data"]["batch_size"], steps, config["seed"], group.rank, group.world)
-    return _loader(dataset, course, config)
+    numbers = _split(frames, "train")
+    course = Course(len(numbers), config["data"]["batch_size"], steps, config["seed"], group.rank, group.world)
+    return _loader(BevDataset(frames, numbers, config, augment=True), course, config)
 
 
 def validation_loader(
@@ -102,8 +106,8 @@ def validation_loader(
     numbers = _split(frames, split)
     most = min(filter(None, (take, config["val"]["max_frames"], len(numbers))))
     chosen = [numbers[i * len(numbers) // most] for i in range(most)]
-    dataset = BevDataset(frames, chosen, config, augment=False)
-    return _loader(dataset, [(i, i) for i in range(group.rank, len(dataset), group.world)], config)
+    mine = [(i, i) for i in range(group.rank, most, group.world)]
+    return _loader(BevDataset(frames, chosen, config, augment=False), mine, config)
 
 
 def _split(frames: Frames, name: str) -> list[int]:

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 
 from bev_ops import backend
 from lss_swin import runtime
 from lss_swin.command import guarded, parser_for, say
 from lss_swin.config import Config, load_config, places
-from lss_swin.data import on_device, open_frames, training_loader, validation_loader
-from lss_swin.evaluate import evaluate, newest_checkpoint
+from lss_swin.data import open_frames
+from lss_swin.evaluate import newest_checkpoint
+from lss_swin.loop import Loop
 from lss_swin.model import check_sizes
-from lss_swin.progress import Progress, interruptible
 from lss_swin.runtime import Group, join_group
 from lss_swin.trainer import Trainer
 from nuscenes_bev.errors import UsageError
@@ -42,7 +41,7 @@ def train(
     began = time.perf_counter()
     backend.choose(device, config["splat_backend"])
     facts = runtime.describe(device)
-    frames = _open_frames(config, group)
+    frames = open_frames(config, group)
     training = len(frames.split("train"))
     per_epoch = max(1, training // (config["data"]["batch_size"] * group.world))
     total = config["total_iters"] or config["epochs"] * per_epoch
@@ -50,9 +49,9 @@ def train(
     if resume:
         trainer.resume(resume)
     _introduce(trainer, frames, facts, resume)
-    progress = Progress(trainer, _board(config, work_dir) if group.first else None)
+    loop = Loop(trainer, frames, work_dir, _board(config, work_dir) if group.first else None)
     with closing(trainer):
-        results = _run(trainer, frames, work_dir, progress)
+        results = loop.run()
     return {
         "schema": "lss_swin.summary/1",
         **facts,
@@ -70,21 +69,11 @@ def train(
         "val_iou": results.get("iou"),
         "val_iou_vis40": results.get("iou_vis40"),
         "val_frames": results.get("frames", 0),
-        "samples_per_second": progress.samples_per_second,
+        "samples_per_second": loop.samples_per_second,
         "peak_memory_bytes": runtime.peak_memory(device),
         "seconds": time.perf_counter() - began,
         "config": config,
     }
-
-
-def _open_frames(config: Config, group: Group) -> Frames:
-    """The first process reads first: it may have to make the set, or the index of the tables."""
-    if not group.first:
-        dist.barrier()
-    frames = open_frames(config)
-    if group.first and group.world > 1:
-        dist.barrier()
-    return frames
 
 
 def _introduce(trainer: Trainer, frames: Frames, facts: dict[str, Any], resume: str | Path | None) -> None:
@@ -109,60 +98,6 @@ def _board(config: Config, work_dir: Path) -> Any:
     except ImportError as exc:
         raise UsageError("tensorboard=True needs the package tensorboard: pip install tensorboard") from exc
     return SummaryWriter(str(work_dir))
-
-
-def _run(trainer: Trainer, frames: Frames, work_dir: Path, progress: Progress) -> dict[str, float]:
-    """The loop; returns the validation of the model that it ends with.
-
-    Raises:
-        KeyboardInterrupt: after a checkpoint, if one process trains.
-    """
-    group, steps = trainer.group, range(trainer.step, trainer.total)
-    trainer.model.train()
-    batches = on_device(training_loader(frames, trainer.config, steps, group), trainer.device)
-    with interruptible(group.world == 1) as interrupted:
-        for _ in steps:
-            began = time.perf_counter()
-            batch = next(batches)
-            progress.waited += time.perf_counter() - began
-            progress.note(trainer.train_step(batch))
-            if interrupted.is_set():
-                break
-            _after_step(trainer, frames, work_dir, progress)
-    progress.flush()
-    if group.first:
-        say(f"saved      {trainer.save(work_dir)}")
-    if interrupted.is_set():
-        say("go on with the same command and --resume")
-        raise KeyboardInterrupt
-    return validate(trainer, frames)
-
-
-def _after_step(trainer: Trainer, frames: Frames, work_dir: Path, progress: Progress) -> None:
-    """Checkpoint and validation on the way, where they are due; their time is not counted as training."""
-    config, step = trainer.config, trainer.step
-    due = {name for name in ("checkpoint", "val") if config[name]["every"] and step % config[name]["every"] == 0}
-    if not due or step == trainer.total:
-        return
-    progress.flush()
-    if "checkpoint" in due and trainer.group.first:
-        trainer.save(work_dir)
-    if "val" in due:
-        validate(trainer, frames)
-    progress.mark = time.perf_counter()
-
-
-def validate(trainer: Trainer, frames: Frames) -> dict[str, float]:
-    """IoU on the validation split, with a line about it."""
-    if not frames.split("val"):
-        say("validation: the data set has no validation frames")
-        return {}
-    config = trainer.config
-    loader = validation_loader(frames, config, "val", trainer.group)
-    found = evaluate(trainer.bare, loader, trainer.precision, config["val"]["threshold"])
-    both = f"IoU {found['iou']:.4f}, visible vehicles only {found['iou_vis40']:.4f}"
-    say(f"validation {found['frames']} frames ({frames.source}): {both}")
-    return found
 
 
 @guarded

@@ -32,12 +32,6 @@ def one_cycle(progress: float, warmup: float) -> float:
     return 1e-5 + (1 - 1e-5) * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup))) / 2
 
 
-def loss_of(logits: Tensor, label: Tensor, pos_weight: float) -> Tensor:
-    """Mean binary cross entropy over all cells, vehicles weighted."""
-    weight = torch.full((), pos_weight, device=logits.device)  # no copy from the host: that would end a graph capture
-    return F.binary_cross_entropy_with_logits(logits, label.to(logits.dtype), pos_weight=weight)
-
-
 @dataclass
 class Trainer:
     """Model, optimiser and the step they have reached."""
@@ -58,18 +52,13 @@ class Trainer:
         self.bare = self.bare.to(self.device, memory_format=torch.channels_last)
         self.model = self._wrapped()
         options, cuda = self.config["optimizer"], self.device.type == "cuda"
-        self.rate = options["lr"] * self.config["data"]["batch_size"] * self.group.world / options["lr_batch"]
+        self.batch_size = self.config["data"]["batch_size"] * self.group.world  # of all processes together
+        self.rate = options["lr"] * self.batch_size / options["lr_batch"]
         groups = parameter_groups(self.bare, options)
         self.optimizer = torch.optim.AdamW(groups, lr=self.rate, fused=cuda)
         recorded = cuda and self.config["graph"]
         self.graph = StepGraph(self._compute, self.optimizer, self.group.world > 1) if recorded else None
-        self._own_rates()
-
-    def _own_rates(self) -> None:
-        """Learning rates in tensors where a recorded step reads them, else numbers."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = torch.full((), self.rate, device=self.device) if self.graph else self.rate
-            group["capturable"] = self.graph is not None
+        self.rates = [torch.empty((), device=self.device) for _ in groups]  # where a recorded step reads them
 
     def _wrapped(self) -> nn.Module:
         """The model as it is called: synchronised norms, compiled, shared among processes, as asked for."""
@@ -89,9 +78,10 @@ class Trainer:
         """One step of the optimiser; returns the loss, still on the device."""
         torch.manual_seed((self.config["seed"] << 32) + self.step * self.group.world + self.group.rank)
         share = one_cycle(self.step / self.total, self.config["optimizer"]["warmup"])
-        for group in self.optimizer.param_groups:
+        for group, tensor in zip(self.optimizer.param_groups, self.rates):
             rate = self.rate * group["scale"] * share
-            group["lr"] = group["lr"].fill_(rate) if self.graph else rate
+            group["lr"] = tensor.fill_(rate) if self.graph else rate
+            group["capturable"] = self.graph is not None
         loss = self.graph(batch) if self.graph else self._compute(batch)
         self.step += 1
         return loss
@@ -99,7 +89,9 @@ class Trainer:
     def _compute(self, batch: Batch) -> Tensor:
         """What a graph may record: forward, backward, clipping, optimiser; nothing that waits for the device."""
         self.optimizer.zero_grad()
-        loss = loss_of(predict(self.model, batch, self.precision), batch["label"], self.config["pos_weight"])
+        logits = predict(self.model, batch, self.precision)
+        weight = torch.full((), self.config["pos_weight"], device=self.device)  # no copy from the host may be recorded
+        loss = F.binary_cross_entropy_with_logits(logits, batch["label"].to(logits.dtype), pos_weight=weight)
         loss.backward()
         nn.utils.clip_grad_norm_(self.bare.parameters(), self.config["optimizer"]["clip"], foreach=True)
         self.optimizer.step()
@@ -141,5 +133,4 @@ class Trainer:
         except (RuntimeError, ValueError) as exc:
             last = str(exc).splitlines()[-1].strip()
             raise UsageError(f"{path} was written by another configuration: {last}") from exc
-        self._own_rates()
         self.step, self.losses = stored["step"], list(stored["losses"])

@@ -178,7 +178,7 @@ class TestTheChoice:
         assert backend.choose(torch.device("cuda")) == backend.Backend(
             "torch", "Triton failed: RuntimeError: Failed to find C compiler", 0.0
         )
-        with pytest.raises(backend.TritonError, match="asked for, but .* C compiler"):
+        with pytest.raises(backend.TritonError, match=r"asked for, but .* C compiler"):
             backend.choose(torch.device("cuda"), "triton")
 
     def test_wrong_numbers_are_not_accepted(self, monkeypatch: pytest.MonkeyPatch) -> None:

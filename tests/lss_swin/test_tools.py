@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -103,7 +104,9 @@ def test_resumed_is_uninterrupted(tool: Tool, trained: Path, tmp_path: Path) -> 
 def test_two_processes_are_one_with_twice_the_batch(tool: Tool, tmp_path: Path) -> None:
     """Up to the norm layers, which see half a batch each: so with group normalisation here."""
     options = (*SMALL, "model.norm=group", "model.swin.drop_path=0.0", "total_iters=3")
-    torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29511")
+    with socket.create_server(("127.0.0.1", 0)) as free:  # a port that nobody else uses
+        port = str(free.getsockname()[1])
+    torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port)
     two = ("--work-dir", tmp_path / "two", "--device", "cpu", "--cfg-options", *options, "data.batch_size=1")
     run = tool("train", TINY, *two, start=torchrun)
     assert run.returncode == 0, run.stderr

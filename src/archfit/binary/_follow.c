@@ -1,8 +1,9 @@
 /* The hot loop of fatbin.walk_containers for files on a descriptor, without Python between one header and the next.
  *
- * It decides nothing: it follows containers as long as all is as usual, and stops in front of the first one that is not
- * (an entry of a kind not met before, anything that does not fit, the end). Python goes on from there, finds the same
- * container, and says what it is or what is wrong with it. Without this module Python does all of it, with the same answer.
+ * It decides nothing: it follows containers as long as all is as usual, and stops in front of the first one that is not.
+ * If an entry of a kind not met before is in it, it says of which kind, Python describes that once, and calls again. Of all
+ * else (parts of several objects, what does not fit, the end) Python says what it is or what is wrong with it. Without this
+ * module Python does all of it, with the same answer.
  *
  * Every number out of the file is checked before it is added to an offset; reads go to one buffer of fixed size.
  */

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shlex
 from collections.abc import Mapping
@@ -245,6 +244,8 @@ class Environment:
     @property
     def fingerprint(self) -> str:
         """What is installed, as one hash: sha256 over the lines ``name==version``, sorted, each with its line feed."""
+        import hashlib  # loads OpenSSL, 3.6 MB, which who reads a file alone can do without
+
         lines = sorted(f"{d.name}=={d.version}\n" for d in self.distributions if d.version)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from archfit.binary import fatbin
 from archfit.binary.fatbin import CONTAINER_START, Codes
 from archfit.binary.library import parse_library, read_library
-from archfit.binary.source import open_file, reader_of
+from archfit.binary.source import FileRead, open_file, reader_of
 from archfit.binary.walk import walk_packed, walk_scattered
 from archfit.errors import FormatError
 from forge import ARCH_SPECIFIC, PTX, ZSTD, Part, concatenated, container, elf, entry, wrapper
@@ -144,12 +144,33 @@ def test_a_size_that_no_file_has_is_left_to_python() -> None:
 
 
 @compiled
+def test_an_entry_header_over_16_mb_is_refused_by_both_whether_its_kind_was_met_or_not() -> None:
+    large = bytearray(entry(payload=0)) + bytes(17 << 20)
+    large[4:8] = struct.pack("<I", len(large))
+    for data in (container(bytes(large)), container(entry()) + container(bytes(large))):
+        compiled_loop, python_loop = both_ways(data)
+        assert compiled_loop == python_loop
+        assert "fatbin-entry" in str(python_loop)
+
+
+@compiled
 def test_what_it_is_not_made_for_it_refuses() -> None:
+    follow, unasked = fatbin._follow.follow, Codes().plain_row
     for rows in ({(1, 2): (0, 0, 0)}, {(1, 2, 3): "no"}, {"no": (0, 0, 0)}):
         with pytest.raises(TypeError):
-            fatbin._follow.follow(0, 0, 100, rows)  # type: ignore[arg-type]
-    assert fatbin._follow.follow(-1, 0, 100, {}) == ([], 0, None)  # a closed file has no bytes
-    assert fatbin._follow.follow(0, -8, 100, {}) == ([], -8, None)
+            follow(0, rows, unasked, 0, 100)  # type: ignore[arg-type]
+    assert follow(-1, {}, unasked, 0, 100) == ([], 0)  # a closed file has no bytes
+    assert follow(0, {}, unasked, -8, 100) == ([], -8)
+
+
+@compiled
+def test_what_goes_wrong_while_it_asks_python_comes_out() -> None:
+    with on_disk(container(entry())) as path, open_file(path) as (read, size):
+        assert isinstance(read, FileRead)
+        for answer in (lambda key: 1 / 0, lambda key: "no", lambda key: (1,)):
+            with pytest.raises((ZeroDivisionError, TypeError)):
+                fatbin._follow.follow(read.descriptor, {}, answer, 0, size)  # type: ignore[arg-type]
+        assert fatbin._follow.follow(read.descriptor, {}, lambda key: None, 0, size) == ([], 0)
 
 
 def test_without_it_files_are_read_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

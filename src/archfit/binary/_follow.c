@@ -1,9 +1,9 @@
 /* The hot loop of fatbin.walk_containers for files on a descriptor, without Python between one header and the next.
  *
  * It decides nothing: it follows containers as long as all is as usual, and stops in front of the first one that is not.
- * If an entry of a kind not met before is in it, it says of which kind, Python describes that once, and calls again. Of all
- * else (parts of several objects, what does not fit, the end) Python says what it is or what is wrong with it. Without this
- * module Python does all of it, with the same answer.
+ * What an entry of a kind not met before is, it asks Python, once for each kind. Of all else (parts of several objects, what
+ * does not fit, the end) Python says what it is or what is wrong with it. Without this module Python does all of it, with
+ * the same answer.
  *
  * Every number out of the file is checked before it is added to an offset; reads go to one buffer of fixed size.
  */
@@ -25,6 +25,7 @@ enum {
     ENTRY_BYTES = 64,
     HEAD_BYTES = CONTAINER_BYTES + ENTRY_BYTES,
     LARGEST_GAP = 24,
+    LARGEST_HEADER = 1 << 24,
     PAGE = 4096,
     MOST_ROWS = 256,
     MOST_CONTAINERS = 512, /* in one call: Ctrl-C is heard between two */
@@ -57,8 +58,9 @@ typedef struct {
     Found found[MOST_CONTAINERS];
     uint32_t numbers[MOST_ENTRIES];
     int found_count, number_count;
-    bool met_new; /* the walk ended at an entry of a kind that `rows` lacks: */
-    uint64_t met[3];
+    PyObject *describe; /* a kind that `rows` lacks -> its row, or None: leave it to the other loop */
+    PyThreadState *thread; /* of Python, which goes on with others meanwhile */
+    bool failed;           /* with an exception of Python */
 } Walk;
 
 /* `size` bytes at `offset`, or NULL where the file has fewer. Headers that stand close together come with the rest of their page,
@@ -91,6 +93,38 @@ static uint32_t u32(const uint8_t *at)
     return value;
 }
 
+static bool take_row(Row *row, PyObject *key, PyObject *value)
+{
+    unsigned long long kind, made_for, flags, smallest;
+    unsigned int empty, full;
+    if (!PyTuple_Check(key) || !PyTuple_Check(value)) {
+        PyErr_SetString(PyExc_TypeError, "rows are tuples of numbers by tuples of numbers");
+        return false;
+    }
+    if (!PyArg_ParseTuple(key, "KKK", &kind, &made_for, &flags) ||
+        !PyArg_ParseTuple(value, "IIK", &empty, &full, &smallest))
+        return false;
+    *row = (Row){kind, made_for, flags, smallest, empty, full};
+    return true;
+}
+
+static const Row *describe(Walk *walk, uint64_t kind, uint64_t made_for, uint64_t flags)
+{
+    if (walk->row_count == MOST_ROWS)
+        return NULL;
+    PyEval_RestoreThread(walk->thread);
+    Row *row = &walk->rows[walk->row_count];
+    PyObject *key = Py_BuildValue("KKK", (unsigned long long)kind, (unsigned long long)made_for, (unsigned long long)flags);
+    PyObject *value = key ? PyObject_CallFunctionObjArgs(walk->describe, key, NULL) : NULL;
+    bool known = value && value != Py_None && take_row(row, key, value);
+    walk->failed = PyErr_Occurred() != NULL;
+    Py_XDECREF(value);
+    Py_XDECREF(key);
+    walk->thread = PyEval_SaveThread();
+    walk->row_count += known;
+    return known ? row : NULL;
+}
+
 /* The row of an entry, or NULL. Entries of one kind come in the same order again and again: try the next one first. */
 static const Row *row_of(Walk *walk, const uint8_t *entry, int *last)
 {
@@ -102,9 +136,7 @@ static const Row *row_of(Walk *walk, const uint8_t *entry, int *last)
             return row;
         }
     }
-    walk->met_new = true;
-    memcpy(walk->met, (uint64_t[3]){kind, made_for, flags}, sizeof walk->met);
-    return NULL;
+    return describe(walk, kind, made_for, flags);
 }
 
 /* The container at `offset`: adds its entries to `numbers` and returns the offset behind it, or -1 to leave it to Python. */
@@ -124,7 +156,7 @@ static int64_t follow_one(Walk *walk, int64_t offset, int64_t limit, int *last)
             return -1;
         uint64_t header = u32(entry + 4), payload = u64(entry + 8), plain = u64(entry + 56);
         uint64_t room = (uint64_t)(end - position);
-        if (header < ENTRY_BYTES || header > room || payload > room - header)
+        if (header < ENTRY_BYTES || header > LARGEST_HEADER || header > room || payload > room - header)
             return -1;
         const Row *row = row_of(walk, entry, last);
         if (!row)
@@ -167,21 +199,6 @@ static int64_t follow_all(Walk *walk, int64_t offset, int64_t limit)
     return offset;
 }
 
-static bool take_row(Row *row, PyObject *key, PyObject *value)
-{
-    unsigned long long kind, made_for, flags, smallest;
-    unsigned int empty, full;
-    if (!PyTuple_Check(key) || !PyTuple_Check(value)) {
-        PyErr_SetString(PyExc_TypeError, "rows are tuples of numbers by tuples of numbers");
-        return false;
-    }
-    if (!PyArg_ParseTuple(key, "KKK", &kind, &made_for, &flags) ||
-        !PyArg_ParseTuple(value, "IIK", &empty, &full, &smallest))
-        return false;
-    *row = (Row){kind, made_for, flags, smallest, empty, full};
-    return true;
-}
-
 static PyObject *told_numbers(const uint32_t *number, uint32_t count)
 {
     PyObject *numbers = PyTuple_New(count);
@@ -191,6 +208,21 @@ static PyObject *told_numbers(const uint32_t *number, uint32_t count)
             Py_CLEAR(numbers);
     }
     return numbers;
+}
+
+static PyObject *told_place(const Found *found, PyObject *numbers)
+{
+    PyObject *place = PyTuple_New(3), *offset = PyLong_FromLongLong(found->offset), *end = PyLong_FromLongLong(found->end);
+    if (!place || !offset || !end) {
+        Py_XDECREF(place);
+        Py_XDECREF(offset);
+        Py_XDECREF(end);
+        return NULL;
+    }
+    PyTuple_SetItem(place, 0, offset);
+    PyTuple_SetItem(place, 1, end);
+    PyTuple_SetItem(place, 2, Py_NewRef(numbers));
+    return place;
 }
 
 /* [(offset, end, (number, ...)), ...]; containers that follow each other and hold the same share their numbers. */
@@ -208,7 +240,7 @@ static PyObject *told(const Walk *walk)
             entries = found->entries;
         }
         number += found->entries;
-        PyObject *place = numbers ? Py_BuildValue("LLO", (long long)found->offset, (long long)found->end, numbers) : NULL;
+        PyObject *place = numbers ? told_place(found, numbers) : NULL;
         if (!place || PyList_SetItem(places, i, place) < 0)
             Py_CLEAR(places);
     }
@@ -221,43 +253,34 @@ static PyObject *follow(PyObject *module, PyObject *args)
     (void)module;
     int descriptor;
     long long offset, limit;
-    PyObject *rows, *key, *value;
-    if (!PyArg_ParseTuple(args, "iLLO!", &descriptor, &offset, &limit, &PyDict_Type, &rows))
+    PyObject *rows, *describe_new, *key, *value;
+    if (!PyArg_ParseTuple(args, "iO!OLL", &descriptor, &PyDict_Type, &rows, &describe_new, &offset, &limit))
         return NULL;
     if (PyDict_Size(rows) > MOST_ROWS || offset < 0 || offset > limit || limit > LARGEST)
-        return Py_BuildValue("([]LO)", offset, Py_None);
+        return Py_BuildValue("([]L)", offset);
     Walk *walk = PyMem_Malloc(sizeof *walk);
     if (!walk)
         return PyErr_NoMemory();
     walk->row_count = walk->found_count = walk->number_count = 0;
-    walk->met_new = false;
     walk->window.descriptor = descriptor;
     walk->window.start = walk->window.end = 0;
-    for (Py_ssize_t at = 0; PyDict_Next(rows, &at, &key, &value);) {
-        if (!take_row(&walk->rows[walk->row_count++], key, value)) {
-            PyMem_Free(walk);
-            return NULL;
-        }
+    walk->describe = describe_new;
+    walk->failed = false;
+    for (Py_ssize_t at = 0; !walk->failed && PyDict_Next(rows, &at, &key, &value);)
+        walk->failed = !take_row(&walk->rows[walk->row_count++], key, value);
+    if (!walk->failed) {
+        walk->thread = PyEval_SaveThread();
+        offset = follow_all(walk, offset, limit);
+        PyEval_RestoreThread(walk->thread);
     }
-    Py_BEGIN_ALLOW_THREADS
-    offset = follow_all(walk, offset, limit);
-    Py_END_ALLOW_THREADS
-    PyObject *places = told(walk);
-    PyObject *met = !walk->met_new ? Py_NewRef(Py_None)
-                                   : Py_BuildValue("KKK", (unsigned long long)walk->met[0],
-                                                   (unsigned long long)walk->met[1], (unsigned long long)walk->met[2]);
+    PyObject *places = walk->failed ? NULL : told(walk);
     PyMem_Free(walk);
-    if (!places || !met) {
-        Py_XDECREF(places);
-        Py_XDECREF(met);
-        return NULL;
-    }
-    return Py_BuildValue("NLN", places, offset, met);
+    return places ? Py_BuildValue("NL", places, offset) : NULL;
 }
 
 static PyMethodDef METHODS[] = {
     {"follow", follow, METH_VARARGS,
-     "follow(descriptor, offset, limit, rows) -> (places, offset behind them, key that rows lacks or None)\n\n"
+     "follow(descriptor, rows, describe, offset, limit) -> (places, offset behind them)\n\n"
      "Containers that follow each other in a file, up to the first that is not as usual; see the head of the source."},
     {NULL, NULL, 0, NULL},
 };

@@ -1,3 +1,7 @@
-from archfit.binary.fatbin import Place, RowKey, Rows
+from collections.abc import Callable
 
-def follow(descriptor: int, offset: int, limit: int, rows: Rows, /) -> tuple[list[Place], int, RowKey | None]: ...
+from archfit.binary.fatbin import Place, Row, RowKey, Rows
+
+def follow(
+    descriptor: int, rows: Rows, describe: Callable[[RowKey], Row | None], offset: int, limit: int, /
+) -> tuple[list[Place], int]: ...

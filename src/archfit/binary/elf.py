@@ -15,7 +15,7 @@ from archfit.errors import FormatError
 MAGIC = b"\x7fELF"
 MACHINE_CUDA = 190
 
-SECTION = struct.Struct("<IIQQQQIIQQ")
+SECTION = struct.Struct("<IIQQQQI20x")
 _SEGMENT = struct.Struct("<IIQQQQQQ")
 _DYNAMIC = struct.Struct("<qQ")
 _SHT_NULL, SHT_NOBITS, _SHT_DYNAMIC = 0, 8, 6
@@ -93,7 +93,7 @@ def parse_sections(read: Read) -> tuple[Section, ...]:
             link,
             False,
         )
-        for name, kind, flags, address, offset, size, link, _, _, _ in headers
+        for name, kind, flags, address, offset, size, link in headers
     ]
     return tuple(map(_section, rows))
 

@@ -57,8 +57,10 @@ Place = tuple[int, int, Numbers]
 RowKey = tuple[int, int, int]
 """What tells entries apart: kind and version, what it was made for, flags."""
 
-Rows = dict[RowKey, tuple[int, int, int]]
-"""For each: number if smaller than a kernel can be, number if not, that size in bytes."""
+Row = tuple[int, int, int]
+"""Number of an entry smaller than a kernel can be, number of any other, that size in bytes."""
+
+Rows = dict[RowKey, Row]
 
 OnDamage = Callable[[FormatError, int], None]
 """Told what is wrong, and the offset of the container."""
@@ -86,7 +88,7 @@ class Codes:
         self._index: dict[CodeObject, int] = {}
         self.rows: Rows = {}
 
-    def row(self, key: RowKey) -> tuple[int, int, int]:
+    def row(self, key: RowKey) -> Row:
         """Number the two code objects that entries with these fields can be."""
         kind, made_for, flags = key[0] & 0xFFFF, key[1], key[2]
         minor, major, arch = made_for & 0xFFFF, made_for >> 16 & 0xFFFF, made_for >> 32
@@ -97,6 +99,10 @@ class Codes:
             empty = self.add(_describe(kind, arch, flags, major, minor, has_kernels=False))
             self.rows[key] = (empty, full, _smallest_kernel(arch, minor))
         return self.rows[key]
+
+    def plain_row(self, key: RowKey) -> Row | None:
+        """The same; None where an entry with these fields stands for several code objects, or is of no known version."""
+        return self.row(key) if _is_plain(key[0]) else None
 
     def number(self, fields: tuple[int, ...]) -> int:
         """The number of the code object that the fields of an entry header describe."""
@@ -129,16 +135,15 @@ def walk_containers(
         FormatError: a version or a length does not fit, or a container passes `limit`; carries the offset.
     """
     unpack_head, unpack, known = _HEAD.unpack_from, _ENTRY.unpack, codes.rows.get
-    ahead = partial(_follow.follow, read.descriptor) if _follow and isinstance(read, FileRead) else None
+    ahead = None
+    if _follow and isinstance(read, FileRead):
+        ahead = partial(_follow.follow, read.descriptor, codes.rows, codes.plain_row)
     offset = start
     try:
         while offset < limit:
             if ahead:
-                places, offset, met = ahead(offset, limit, codes.rows)
+                places, offset = ahead(offset, limit)
                 yield places
-                if met and _is_plain(met[0]):
-                    codes.row(met)
-                    continue
                 if offset >= limit:
                     break
             head = read(_HEAD_BYTES + _LARGEST_GAP_BYTES, offset)
@@ -157,7 +162,7 @@ def walk_containers(
             numbers: list[int] = []
             while position < end:  # spelled out because it runs once for each of 50,000 entries
                 behind = position + header_bytes + payload
-                if behind > end or header_bytes < _ENTRY_BYTES:
+                if behind > end or not _ENTRY_BYTES <= header_bytes <= _MAX_ENTRY_HEADER_BYTES:
                     raise _unfit(read, position, end)
                 if row := known((kind, made_for, flags)):
                     empty, full, smallest = row

@@ -461,6 +461,8 @@ def main() -> int:
         w for w in tomllib.loads(LIST.read_text())["wheel"] if any(fnmatch(w["package"], o) for o in options.only)
     ]
     rows = []
+    if options.scratch:
+        options.scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.scratch, prefix="compare-") as folder:
         scratch = Path(folder)
         tools = [fetch_tool(source, options.scratch or scratch) for source in (_NEW, _OLD)]

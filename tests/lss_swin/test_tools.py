@@ -270,3 +270,11 @@ def test_other_ways_to_start(start: tuple[str, ...]) -> None:
 
     assert run.returncode == 0
     assert "--cfg-options" in run.stdout
+
+
+@pytest.mark.parametrize(("own", "expected"), [({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active")])
+def test_threads_wait_asleep_unless_told_otherwise(own: dict[str, str], expected: str) -> None:
+    asked = "import lss_swin, os, sys; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    env = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"} | {"PYTHONPATH": str(ROOT / "src")} | own
+    done = subprocess.run([sys.executable, "-c", asked], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [expected, "False"]  # it is read when torch is loaded

@@ -10,6 +10,7 @@ import resource
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -243,15 +244,24 @@ def nested_cubins(count: int) -> bytes:
     return b"".join(rows) + bytes(64)
 
 
-def endless_names(count: int) -> bytes:
-    """Section names that never end: each one is the whole rest of a table of 4 MB."""
-    return elf(*(Part("x", offset=64, size=0) for _ in range(count)), names=b"x" * (4 << 20))
+def endless_names(count: int, size: int) -> bytes:
+    """Section names that never end: each one is the whole rest of a table of `size` bytes."""
+    return elf(*(Part("x", offset=64, size=0) for _ in range(count)), names=b"x" * size)
+
+
+def wrappers_again(count: int) -> bytes:
+    """Sections of wrappers that all are the same 8 MB."""
+    wrappers = wrapper(64) * ((8 << 20) // 24)
+    again = (Part(".nvFatBinSegment", offset=64, size=len(wrappers)) for _ in range(count))
+    return elf(Part(".nvFatBinSegment", wrappers), *again, Part(".nv_fatbin", container()))
 
 
 SLOW: dict[str, Callable[[], bytes]] = {
     "containers in containers": lambda: elf(Part(".rodata", nested_containers(50_000))),
     "cubins in cubins": lambda: elf(Part(".rodata", nested_cubins(100_000))),
-    "names without an end": lambda: endless_names(50_000),
+    "names without an end": lambda: endless_names(50_000, 4 << 20),
+    "long names without an end": lambda: endless_names(50_000, 32 << 20),
+    "wrappers again and again": lambda: wrappers_again(2000),
     "many wrappers, many sections": lambda: elf(
         *(Part(".nv_fatbin", container()) for _ in range(3000)),
         Part(".nvFatBinSegment", b"".join(wrapper(n) for n in range(50_000))),
@@ -283,6 +293,18 @@ SPARSE = {
 def test_a_sparse_file_that_claims_gigabytes_costs_no_memory(tmp_path: Path, name: str) -> None:
     path = sparse(tmp_path / "sparse.so", SPARSE[name]())
     assert "too-large" in read_in_child(path, seconds=20)
+
+
+def test_wrappers_of_many_versions_cost_no_memory_but_their_own(tmp_path: Path) -> None:
+    wrappers = b"".join(wrapper(64, version) for version in range((4 << 20) // 24))
+    (tmp_path / "versions.so").write_bytes(elf(Part(".nv_fatbin", KERNEL), Part(".nvFatBinSegment", wrappers)))
+    tracemalloc.start()
+    try:
+        read_library(tmp_path / "versions.so")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * len(wrappers)
 
 
 def test_a_sparse_section_is_searched_without_memory(tmp_path: Path) -> None:

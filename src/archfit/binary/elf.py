@@ -100,8 +100,11 @@ def parse_sections(read: Read) -> tuple[Section, ...]:
 
 def _refuse_endless_names(headers: list[tuple[int, ...]], index: int, names: bytes) -> None:
     """Names without an end in one table would be far more text than the table; raise FormatError."""
-    if len(headers) * len(names) > LARGEST_READ_BYTES:
-        total = sum(max(0, names.find(b"\0", header[0]) - header[0]) for header in headers)
+    if len(headers) * len(names) <= LARGEST_READ_BYTES:
+        return
+    total = 0
+    for name, *_ in headers:  # not one more than it takes: each may be the whole table
+        total += max(0, names.find(b"\0", name) - name)
         if total > LARGEST_READ_BYTES:
             at, length = headers[index][4], len(names) - 1
             raise FormatError("too-large", what="section names", offset=at, found=total, expected=length)

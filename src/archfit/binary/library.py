@@ -12,7 +12,7 @@ from typing import Literal
 from archfit.binary import ar, elf, pe
 from archfit.binary.cubin import looks_like_ptx, parse_cubin, read_ptx
 from archfit.binary.fatbin import CONTAINER_START, Codes, Numbers, Place
-from archfit.binary.source import Read, Section, open_file, part_of, read_exactly, reader_of
+from archfit.binary.source import LARGEST_READ_BYTES, Read, Section, open_file, part_of, read_exactly, reader_of
 from archfit.binary.walk import walk_packed, walk_scattered
 from archfit.errors import FormatError
 from archfit.model import CodeObject, Container, FileFormat, Library, Text
@@ -30,7 +30,7 @@ Part = tuple[str, Role, Iterable[Place]]
 # Sections that hold containers and nothing else. Linkers of Windows cut names at eight characters.
 _PACKED = frozenset({".nv_fatbin", ".nv_fatb", "__nv_relfatbin", "__nv_rel"})
 _WRAPPERS = frozenset({".nvFatBinSegment", ".nvFatBi"})
-_WRAPPER, _WRAPPER_MAGIC, _LINK_VERSION = struct.Struct("<QQ8x"), 0x466243B1, 2
+_WRAPPER, _WRAPPER_MAGIC, _LINK_VERSION = struct.Struct("<IIQ8x"), 0x466243B1, 2
 
 # Sections that compilers fill and that can hold no code for a GPU.
 _NEVER = (
@@ -302,25 +302,18 @@ def _wrappers(read: Read, sections: tuple[Section, ...]) -> dict[int, Role]:
 
     They may tell nothing: there are none, or (in object files) they are not filled in yet. Then all containers count.
     """
-    roles = _RolesOfStarts()
     return {
-        address: role
-        for section in sections
-        if section.name in _WRAPPERS and section.size
-        for start, address in _WRAPPER.iter_unpack(_whole_wrappers(read, section))
-        if (role := roles[start])
+        address: "linked" if version == _LINK_VERSION else "registered"
+        for wrappers in _whole_wrappers(read, sections)
+        for magic, version, address in _WRAPPER.iter_unpack(wrappers)
+        if magic == _WRAPPER_MAGIC
     }
 
 
-class _RolesOfStarts(dict[int, Role | None]):
-    """What the first eight bytes of a wrapper say, magic and version: few differ among thousands."""
-
-    def __missing__(self, start: int) -> Role | None:
-        magic, version = start & 0xFFFFFFFF, start >> 32
-        role: Role = "linked" if version == _LINK_VERSION else "registered"
-        return self.setdefault(start, role if magic == _WRAPPER_MAGIC else None)
-
-
-def _whole_wrappers(read: Read, section: Section) -> bytes:
-    size = section.size - section.size % _WRAPPER.size
-    return read_exactly(read, size, section.offset, section.name) if size else b""
+def _whole_wrappers(read: Read, sections: tuple[Section, ...]) -> Iterator[bytes]:
+    room = LARGEST_READ_BYTES  # for all together: headers may name the same bytes again and again
+    for section in sections:
+        size = section.size - section.size % _WRAPPER.size
+        if section.name in _WRAPPERS and size:
+            yield read_exactly(read, size, section.offset, section.name, room)
+            room -= size

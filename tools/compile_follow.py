@@ -1,16 +1,19 @@
 """Build hook: compile archfit's one piece of C, where there is a C compiler and Python's headers.
 
 The wheel is then one for this system; else it is the pure one, in which Python does the same work (docs/measurements.md says
-how much slower). ``ARCHFIT_PURE=1`` asks for that.
+how much slower). ``ARCHFIT_PURE=1`` asks for that. Nothing is written into the source, which may be read-only or in use,
+unless the install is an editable one: that runs from there.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
@@ -26,45 +29,60 @@ class CompileFollow(BuildHookInterface):  # type: ignore[type-arg]
         """Add the library to the wheel and name the wheel after the system, if there is a library."""
         if self.target_name != "wheel":
             return
-        built = compile_module(Path(self.root))
+        source = Path(self.root, "src", *MODULE.split(".")).with_suffix(".c")
+        self.scratch = TemporaryDirectory(prefix="archfit-")
+        built = None if os.environ.get("ARCHFIT_PURE") else compile_module(source, Path(self.scratch.name))
+        if version == "editable":
+            try:
+                put_beside(source, built)
+            except OSError:  # read-only
+                built = None
+        elif built:
+            build_data["force_include"][str(built)] = built.relative_to(self.scratch.name).as_posix()
         if built:
-            build_data["artifacts"].append(built.relative_to(self.root).as_posix())
             build_data["pure_python"] = False
             build_data["tag"] = tag()
         else:
             self.app.display_warning("archfit: nothing could be compiled here; Python reads fatbins by itself")
 
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """The library is in the wheel."""
+        if self.target_name == "wheel":
+            self.scratch.cleanup()
 
-def compile_module(root: Path) -> Path | None:
-    """The library, beside its source; None where it cannot be made."""
+
+def compile_module(source: Path, scratch: Path) -> Path | None:
+    """The library, in the folders of its package below `scratch`; None where it cannot be made."""
     from setuptools import Distribution, Extension
     from setuptools.command.build_ext import build_ext
 
-    source = root / "src" / f"{MODULE.replace('.', '/')}.c"
-    for old in libraries(source):
-        old.unlink()
-    if os.environ.get("ARCHFIT_PURE"):
-        return None
     macros = [] if is_free_threaded() else [("Py_LIMITED_API", STABLE_ABI)]
     extension = Extension(
         MODULE,
-        [str(source)],
+        [source.name],
         define_macros=macros,
         py_limited_api=bool(macros),
         optional=True,
         extra_compile_args=["-O2"],
     )
-    command = build_ext(Distribution({"ext_modules": [extension], "package_dir": {"": "src"}}))
-    command.inplace = True
-    command.build_temp = str(root / "build" / "follow")
+    command = build_ext(Distribution({"ext_modules": [extension]}))
+    command.build_lib, command.build_temp = str(scratch), str(scratch / "objects")
     command.ensure_finalized()
     before = Path.cwd()
-    os.chdir(root)
+    os.chdir(source.parent)
     try:
         command.run()
     finally:
         os.chdir(before)
-    return next(libraries(source), None)
+    return next(libraries(scratch.joinpath(*MODULE.split("."))), None)
+
+
+def put_beside(source: Path, built: Path | None) -> None:
+    """Replace the library that an editable install runs. Where none could be made there is none, rather than an older one."""
+    for old in libraries(source):
+        old.unlink(missing_ok=True)
+    if built:
+        shutil.copy(built, source.parent)
 
 
 def libraries(source: Path) -> Iterator[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -77,6 +78,29 @@ def test_nothing_is_in_the_wheel_that_is_not_of_the_package(wheel: Path) -> None
         tops = {name.split("/")[0] for name in archive.namelist()}
     own = {f"archfit-{__version__}.dist-info", f"archfit-{__version__}.data"}
     assert tops == {"archfit", "lss_swin", "bev_ops", "nuscenes_bev", *own}
+
+
+@pytest.mark.parametrize("pure", ["", "1"])
+def test_building_a_wheel_leaves_the_source_alone(built: Path, tmp_path: Path, pure: str) -> None:
+    """It may be read-only, and an editable install may run from it."""
+    (sdist,) = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    source = tmp_path / f"archfit-{__version__}"
+    (source / "src/archfit/binary/_follow.abi3.so").write_bytes(b"of an editable install")
+    before = {path: path.stat().st_mtime_ns for path in source.rglob("*")}
+    done = subprocess.run(
+        [uv_path(), "build", "--quiet", "--wheel", "--out-dir", str(tmp_path / "dist"), str(source)],
+        env=os.environ | {"ARCHFIT_PURE": pure},
+        check=False,
+    )
+    assert done.returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in source.rglob("*")} == before
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = [name for name in archive.namelist() if name.endswith(".so")]
+        assert "archfit/binary/_follow.abi3.so" not in names or archive.read(names[0]).startswith(b"\x7fELF")
+    assert names == [] or not pure
 
 
 def test_twine_and_check_wheel_contents_have_nothing_to_say(built: Path, wheel: Path) -> None:

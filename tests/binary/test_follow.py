@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import struct
 import sysconfig
 import tempfile
@@ -171,6 +172,28 @@ def test_what_goes_wrong_while_it_asks_python_comes_out() -> None:
             with pytest.raises((ZeroDivisionError, TypeError)):
                 fatbin._follow.follow(read.descriptor, {}, answer, 0, size)  # type: ignore[arg-type]
         assert fatbin._follow.follow(read.descriptor, {}, lambda key: None, 0, size) == ([], 0)
+
+
+@compiled
+def test_ctrl_c_is_heard_among_its_reads() -> None:
+    """The alarm comes while it reads 4,000 headers of a kind it knows; were it not heard there, it would ask for the next."""
+    known, asked = Codes(), list[object]()
+    with on_disk(container(*[entry(payload=4096)] * 4000, entry(PTX))) as path, open_file(path) as (read, size):
+        assert isinstance(read, FileRead)
+        list(walk_packed(reader_of(container(entry())), 0, len(container(entry())), known))
+        before = signal.signal(signal.SIGALRM, lambda *_: 1 / 0)
+
+        def follow_until_alarm() -> None:
+            signal.setitimer(signal.ITIMER_REAL, 0.0002)
+            fatbin._follow.follow(read.descriptor, known.rows, asked.append, 0, size)
+
+        try:
+            with pytest.raises(ZeroDivisionError):
+                follow_until_alarm()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+    assert asked == []
 
 
 def test_without_it_files_are_read_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

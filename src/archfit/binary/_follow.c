@@ -28,8 +28,9 @@ enum {
     LARGEST_HEADER = 1 << 24,
     PAGE = 4096,
     MOST_ROWS = 256,
-    MOST_CONTAINERS = 512, /* in one call: Ctrl-C is heard between two */
+    MOST_CONTAINERS = 512, /* in one call, as are the entries */
     MOST_ENTRIES = 4096,
+    READS_BETWEEN_SIGNALS = 32, /* each may wait for a disk: Ctrl-C is heard among them */
 };
 static const uint8_t START[8] = {0x50, 0xed, 0x55, 0xba, 0x01, 0x00, 0x10, 0x00};
 static const int64_t LARGEST = INT64_C(1) << 62;
@@ -58,16 +59,28 @@ typedef struct {
     Found found[MOST_CONTAINERS];
     uint32_t numbers[MOST_ENTRIES];
     int found_count, number_count;
+    unsigned reads;
     PyObject *describe; /* a kind that `rows` lacks -> its row, or None: leave it to the other loop */
     PyThreadState *thread; /* of Python, which goes on with others meanwhile */
     bool failed;           /* with an exception of Python */
 } Walk;
 
+static bool is_interrupted(Walk *walk)
+{
+    PyEval_RestoreThread(walk->thread);
+    walk->failed = PyErr_CheckSignals() < 0;
+    walk->thread = PyEval_SaveThread();
+    return walk->failed;
+}
+
 /* `size` bytes at `offset`, or NULL where the file has fewer. Headers that stand close together come with the rest of their page,
  * for calls cost more than bytes; of the others nothing but themselves is copied. */
-static const uint8_t *look(Window *window, int64_t offset, int64_t size)
+static const uint8_t *look(Walk *walk, int64_t offset, int64_t size)
 {
+    Window *window = &walk->window;
     if (offset < window->start || offset + size > window->end) {
+        if (++walk->reads % READS_BETWEEN_SIGNALS == 0 && is_interrupted(walk))
+            return NULL;
         bool near = offset - window->start < PAGE;
         int64_t rest = PAGE - offset % PAGE;
         ssize_t got = pread(window->descriptor, window->bytes, (size_t)(near && rest > size ? rest : size), (off_t)offset);
@@ -142,7 +155,7 @@ static const Row *row_of(Walk *walk, const uint8_t *entry, int *last)
 /* The container at `offset`: adds its entries to `numbers` and returns the offset behind it, or -1 to leave it to Python. */
 static int64_t follow_one(Walk *walk, int64_t offset, int64_t limit, int *last)
 {
-    const uint8_t *head = look(&walk->window, offset, CONTAINER_BYTES);
+    const uint8_t *head = look(walk, offset, CONTAINER_BYTES);
     if (!head || memcmp(head, START, sizeof START) != 0)
         return -1;
     uint64_t size = u64(head + 8);
@@ -151,7 +164,7 @@ static int64_t follow_one(Walk *walk, int64_t offset, int64_t limit, int *last)
         return -1;
     int64_t end = position + (int64_t)size;
     while (position < end) {
-        const uint8_t *entry = look(&walk->window, position, ENTRY_BYTES);
+        const uint8_t *entry = look(walk, position, ENTRY_BYTES);
         if (!entry || walk->number_count == MOST_ENTRIES)
             return -1;
         uint64_t header = u32(entry + 4), payload = u64(entry + 8), plain = u64(entry + 56);
@@ -171,7 +184,7 @@ static int64_t follow_one(Walk *walk, int64_t offset, int64_t limit, int *last)
 static int64_t behind_gap(Walk *walk, int64_t offset, int64_t limit)
 {
     for (int64_t gap = 0; gap <= LARGEST_GAP && offset < limit; gap += 8, offset += 8) {
-        const uint8_t *at = look(&walk->window, offset, limit - offset < HEAD_BYTES ? 8 : HEAD_BYTES);
+        const uint8_t *at = look(walk, offset, limit - offset < HEAD_BYTES ? 8 : HEAD_BYTES);
         if (!at)
             return -1;
         if (memcmp(at, START, sizeof START) == 0)
@@ -262,6 +275,7 @@ static PyObject *follow(PyObject *module, PyObject *args)
     if (!walk)
         return PyErr_NoMemory();
     walk->row_count = walk->found_count = walk->number_count = 0;
+    walk->reads = 0;
     walk->window.descriptor = descriptor;
     walk->window.start = walk->window.end = 0;
     walk->describe = describe_new;

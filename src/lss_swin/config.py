@@ -17,6 +17,10 @@ from nuscenes_bev.errors import UsageError
 Config = dict[str, Any]
 PACKAGE = Path(__file__).resolve().parent
 _ROOTS = (PACKAGE.parents[1], PACKAGE)  # where configs/ lies: in the repository, in the installed package
+_OPTIONAL = {  # what may be None, and its type where it is not
+    **dict.fromkeys(("total_iters", "data.workers", "val.every", "val.max_frames"), int),
+    **dict.fromkeys(("data.root", "data.version", "model.pretrained"), str),
+}
 
 
 def load_config(path: str, options: Iterable[str] = ()) -> Config:
@@ -86,16 +90,21 @@ def places(config: Config, prefix: str = "") -> Iterator[tuple[str, tuple[Config
 def _value(text: str) -> Any:
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError):
         return {"true": True, "false": False, "none": None}.get(text.lower(), text)
 
 
 def _checked(name: str, old: Any, new: Any) -> Any:
-    """A value of the type it replaces; where there was none, anything goes."""
-    if old is None or new is None or type(old) is type(new):
+    """A value of the type it replaces, as many of them in a tuple; where there never was one, anything goes."""
+    kind = _OPTIONAL.get(name, type(old))
+    if kind is type(None) or (new is None and name in _OPTIONAL):
         return new
-    if isinstance(old, float) and isinstance(new, int) and not isinstance(new, bool):
+    if kind in (tuple, list) and isinstance(new, (tuple, list)):
+        if len(new) != len(old):
+            raise UsageError(f"{name} is {old!r}, so it wants {len(old)} values, not {new!r}")
+        return kind(_checked(name, was, now) for was, now in zip(old, new))
+    if kind is float and type(new) is int:
         return float(new)
-    if isinstance(old, (tuple, list)) and isinstance(new, (tuple, list)):
-        return type(old)(new)
-    raise UsageError(f"{name} is {old!r}, so it wants a value of type {type(old).__name__}, not {new!r}")
+    if type(new) is kind:
+        return new
+    raise UsageError(f"{name} is {old!r}, so it wants a value of type {kind.__name__}, not {new!r}")

@@ -76,8 +76,9 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as exc:
-        first = (str(exc).strip() or type(exc).__name__).splitlines()[0]
-        raise UsageError(f"cannot read checkpoint {path}: {first}") from exc
+        # Not torch's own words: they advise to load the file in a way that lets it run code.
+        reason = exc.strerror or exc if isinstance(exc, OSError) else "damaged, or no checkpoint"
+        raise UsageError(f"cannot read checkpoint {path}: {reason}") from exc
     if not isinstance(stored, dict) or stored.get("schema") != "lss_swin.checkpoint/1":
         raise UsageError(f"{path} is not a checkpoint of lss_swin")
     return stored

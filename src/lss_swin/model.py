@@ -145,17 +145,26 @@ def check_sizes(config: Config) -> tuple[int, int]:
     """Cells along x and y.
 
     Raises:
-        UsageError: a size does not fit the strides, or a grid is not made of whole cells.
+        UsageError: a size does not fit the strides, a grid is not made of whole cells, there is no depth bin, or the heads
+            of a stage cannot share its channels.
     """
     rows, columns = config["image_size"]
     if rows % 32 or columns % 32 or rows < 32 or columns < 32:
         raise UsageError(f"image_size {rows}, {columns}: rows and columns must be multiples of 32")
+    near, far, step = config["depth"]
+    if step <= 0 or near + step / 2 >= far:
+        raise UsageError(f"depth {near}, {far}, {step} holds no bin")
+    swin = config["model"]["swin"]
+    for stage, heads in enumerate(swin["heads"]):
+        channels = swin["dim"] * 2**stage
+        if heads < 1 or channels % heads:
+            raise UsageError(f"model.swin.heads {swin['heads']}: {heads} heads cannot share {channels} channels")
     return axis_cells("x", config["grid"]["x"]), axis_cells("y", config["grid"]["y"])
 
 
 def axis_cells(name: str, axis: tuple[float, float, float]) -> int:
     """Number of cells of an axis (from, to, cell)."""
-    count = (axis[1] - axis[0]) / axis[2]
+    count = (axis[1] - axis[0]) / axis[2] if axis[2] > 0 else 0.0
     if count < 1 or abs(count - round(count)) > 1e-6:
         raise UsageError(f"grid.{name} {axis} is not a whole number of cells")
     return round(count)

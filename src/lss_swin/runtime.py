@@ -65,7 +65,7 @@ def pick_device(gpu_ids: list[int] | None, wanted: str | None) -> torch.device:
     """The device of this process: `--device cpu`, or the GPU of its place in `--gpu-ids`.
 
     Raises:
-        UsageError: more GPUs than processes.
+        UsageError: more GPUs than processes, or a number below 0.
         GpuError: the GPU is not there, or runs no kernel of this PyTorch.
     """
     if wanted == "cpu":
@@ -75,6 +75,8 @@ def pick_device(gpu_ids: list[int] | None, wanted: str | None) -> torch.device:
     if len(ids) != world:
         words = f"torchrun --nproc-per-node {len(ids)} {shlex.join(sys.argv)}"
         raise UsageError(f"{len(ids)} GPUs need one process each, and there is {world}; run: {words}")
+    if ids[rank] < 0:
+        raise UsageError(f"--gpu-ids {ids[rank]}: GPUs are numbered from 0")
     device = torch.device("cuda", ids[rank])
     reason = why_unusable(device)
     if reason:

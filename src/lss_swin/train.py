@@ -23,7 +23,11 @@ from lss_swin.trainer import Trainer
 from nuscenes_bev.errors import UsageError
 from nuscenes_bev.frames import Frames
 
-_COUNTS = ("total_iters", "data.batch_size", "log_every", "checkpoint.every")
+_LEAST = {
+    **dict.fromkeys(("total_iters", "epochs", "data.batch_size", "log_every", "checkpoint.every"), 1),
+    **dict.fromkeys(("val.max_frames", "model.swin.window", "optimizer.lr_batch"), 1),
+    "data.workers": 0,
+}
 _EPILOG = """examples:
   python tools/train.py configs/baseline/lss_swin_nuscenes.py --work-dir runs/baseline --gpu-ids 0
   python tools/train.py configs/baseline/lss_swin_nuscenes.py --work-dir runs/smoke --gpu-ids 0 --cfg-options total_iters=10
@@ -140,8 +144,8 @@ def _check(config: Config) -> None:
     """
     check_sizes(config)
     for name, (table, key) in places(config):
-        if name in _COUNTS and table[key] is not None and table[key] < 1:
-            raise UsageError(f"{name} is {table[key]}; it must be at least 1")
+        if name in _LEAST and table[key] is not None and table[key] < _LEAST[name]:
+            raise UsageError(f"{name} is {table[key]}; it must be at least {_LEAST[name]}")
     if not 0 <= config["seed"] < 2**31:
         raise UsageError(f"seed is {config['seed']}; it must be from 0 to 2147483647")
     if config["splat_backend"] not in backend.CHOICES:

@@ -43,6 +43,12 @@ def test_a_base_is_changed_only_where_the_file_says_so() -> None:
         ("total_iters", ("KEY=VALUE",)),
         ("seed=ten", ("seed is 0", "type int")),
         ("compile=1", ("compile is False", "type bool")),
+        ("total_iters=ten", ("total_iters is None", "type int")),
+        ("data.root=5", ("data.root is None", "type str")),
+        ("data.batch_size=None", ("data.batch_size is 8", "type int")),
+        ("image_size=None", ("image_size is (256, 704)", "type tuple")),
+        ("image_size=(256,)", ("image_size is (256, 704)", "2 values")),
+        ("grid.x=(-50, 'far', 0.5)", ("grid.x is 50.0", "type float")),
     ],
 )
 def test_a_wrong_option_is_one_sentence(option: str, words: tuple[str, ...]) -> None:
@@ -59,6 +65,12 @@ def test_whole_numbers_do_for_fractions_and_lists_for_tuples() -> None:
     assert config["pos_weight"] == 2.0
     assert config["image_size"] == (128, 352)
     assert config["deterministic"] is True
+
+
+def test_only_what_may_be_none_becomes_none_again() -> None:
+    config = load_config(TINY, ["total_iters=None", "data.workers=none", "data.root=/data", "data.root=None"])
+
+    assert (config["total_iters"], config["data"]["workers"], config["data"]["root"]) == (None, None, None)
 
 
 @pytest.mark.parametrize(("name", "word"), [("nowhere.py", "lss_swin_nuscenes.py"), ("broken.py", "SyntaxError")])

@@ -21,7 +21,8 @@ from PIL import Image
 
 from bev_ops.backend import TritonError
 from lss_swin.command import guarded
-from lss_swin.runtime import as_json
+from lss_swin.runtime import as_json, pick_device
+from nuscenes_bev.errors import UsageError
 
 pytestmark = pytest.mark.torch
 
@@ -147,12 +148,18 @@ class TestWhatCannotBe:
             (("--cfg-options", "total_iters=0"), "total_iters"),
             (("--cfg-options", "image_size=(100, 352)"), "multiples of 32"),
             (("--cfg-options", "grid.x=(-50.0, 50.0, 0.7)"), "whole number of cells"),
+            (("--cfg-options", "grid.x=(-50.0, 50.0, 0.0)"), "whole number of cells"),
+            (("--cfg-options", "depth=(1.0, 49.0, 0.0)"), "holds no bin"),
+            (("--cfg-options", "model.swin.heads=(5, 6, 12, 24)"), "5 heads cannot share 48 channels"),
+            (("--cfg-options", "data.workers=-1"), "data.workers is -1; it must be at least 0"),
+            (("--cfg-options", "optimizer.lr_batch=0"), "optimizer.lr_batch is 0; it must be at least 1"),
             (("--cfg-options", "data.root=/nowhere"), "/nowhere holds no nuScenes tables"),
             (("--cfg-options", "splat_backend=cuda"), "splat_backend"),
             (("--cfg-options", "model.pretrained=/nowhere.pth"), "/nowhere.pth"),
             (("--seed", "-1"), "seed"),
             (("--resume",), "holds no checkpoint"),
-            (("--resume", "/nowhere.pth"), "cannot read checkpoint /nowhere.pth"),
+            (("--resume", "/nowhere.pth"), "cannot read checkpoint /nowhere.pth: No such file or directory"),
+            (("--resume", str(ROOT / TINY)), "lss_swin_tiny.py: damaged, or no checkpoint"),
         ],
     )
     def test_is_one_sentence_and_exit_code_2(
@@ -163,6 +170,10 @@ class TestWhatCannotBe:
         assert run.returncode == 2
         assert says in run.stderr
         assert "Traceback" not in run.stderr
+
+    def test_a_gpu_below_0_is_one_sentence(self) -> None:
+        with pytest.raises(UsageError, match="numbered from 0"):
+            pick_device([-1], None)
 
     def test_a_missing_image_is_named_by_a_worker_too(self, tool: Tool, synthetic_root: Path, tmp_path: Path) -> None:
         shutil.copytree(synthetic_root, tmp_path / "set")

@@ -17,7 +17,7 @@ from lss_swin import runtime
 from lss_swin.command import bar, guarded, parser_for
 from lss_swin.config import Config, apply_option
 from lss_swin.data import Batch, on_device, open_frames, validation_loader
-from lss_swin.model import Lss
+from lss_swin.model import Lss, check_config
 from nuscenes_bev.errors import UsageError
 from nuscenes_bev.frames import Frames
 
@@ -122,6 +122,7 @@ def open_given(given: argparse.Namespace) -> tuple[Lss, Config, torch.dtype, Fra
     config: Config = stored["config"]
     for option in given.cfg_options:
         apply_option(config, option)
+    check_config(config)
     model = Lss(config).to(device, memory_format=torch.channels_last).eval()
     try:
         model.load_state_dict(stored["model"])

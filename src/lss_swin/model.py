@@ -11,16 +11,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bev_ops import backend
 from bev_ops.cells import find_cells
 from bev_ops.splat import splat
 from bev_ops.upsample import Upsample
-from lss_swin.config import Config
+from lss_swin.config import Config, places
 from lss_swin.swin import Norm, Swin, convert
 from nuscenes_bev.errors import UsageError
 
 STRIDE = 16
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _FIRST_BIAS = -2.0  # vehicles fill about 3 % of the cells
+_LEAST = {
+    **dict.fromkeys(("total_iters", "epochs", "data.batch_size", "log_every", "checkpoint.every"), 1),
+    **dict.fromkeys(("val.max_frames", "model.swin.window", "optimizer.lr_batch"), 1),
+    "data.workers": 0,
+}
 
 
 def conv(inputs: int, outputs: int, kernel: int, norm: str, stride: int = 1) -> nn.Sequential:
@@ -139,6 +145,23 @@ class Lss(nn.Module):
         where = torch.stack([source[..., 0] / images.shape[2], source[..., 1] / images.shape[1]], -1) * 2 - 1
         pixels = F.grid_sample(images.permute(0, 3, 1, 2).float(), where, padding_mode="zeros", align_corners=False)
         return (pixels - self.mean) / self.std
+
+
+def check_config(config: Config) -> None:
+    """Values that make no sense, before anything starts.
+
+    Raises:
+        UsageError: there is one.
+    """
+    check_sizes(config)
+    for name, (table, key) in places(config):
+        if name in _LEAST and table[key] is not None and table[key] < _LEAST[name]:
+            raise UsageError(f"{name} is {table[key]}; it must be at least {_LEAST[name]}")
+    if not 0 <= config["seed"] < 2**31:
+        raise UsageError(f"seed is {config['seed']}; it must be from 0 to 2147483647")
+    if config["splat_backend"] not in backend.CHOICES:
+        known = ", ".join(backend.CHOICES)
+        raise UsageError(f"splat_backend {config['splat_backend']!r} is not known; known: {known}")
 
 
 def check_sizes(config: Config) -> tuple[int, int]:

@@ -13,21 +13,16 @@ import torch
 from bev_ops import backend
 from lss_swin import runtime
 from lss_swin.command import guarded, parser_for, say
-from lss_swin.config import Config, load_config, places
+from lss_swin.config import Config, load_config
 from lss_swin.data import open_frames
 from lss_swin.evaluate import newest_checkpoint
 from lss_swin.loop import Loop
-from lss_swin.model import check_sizes
+from lss_swin.model import check_config
 from lss_swin.runtime import Group, join_group
 from lss_swin.trainer import Trainer
 from nuscenes_bev.errors import UsageError
 from nuscenes_bev.frames import Frames
 
-_LEAST = {
-    **dict.fromkeys(("total_iters", "epochs", "data.batch_size", "log_every", "checkpoint.every"), 1),
-    **dict.fromkeys(("val.max_frames", "model.swin.window", "optimizer.lr_batch"), 1),
-    "data.workers": 0,
-}
 _EPILOG = """examples:
   python tools/train.py configs/baseline/lss_swin_nuscenes.py --work-dir runs/baseline --gpu-ids 0
   python tools/train.py configs/baseline/lss_swin_nuscenes.py --work-dir runs/smoke --gpu-ids 0 --cfg-options total_iters=10
@@ -118,7 +113,7 @@ def main(arguments: list[str] | None) -> None:
     config = load_config(given.config, given.cfg_options)
     if given.seed is not None:
         config["seed"] = given.seed
-    _check(config)
+    check_config(config)
     device = runtime.pick_device(given.gpu_ids, given.device)
     summary = given.work_dir / "summary.json"
     try:
@@ -134,23 +129,6 @@ def main(arguments: list[str] | None) -> None:
         if group.first:
             runtime.write_atomically(summary, runtime.as_json(found).encode() + b"\n")
             say(f"summary    {summary}")
-
-
-def _check(config: Config) -> None:
-    """Numbers that make no sense, before anything starts.
-
-    Raises:
-        UsageError: there is one.
-    """
-    check_sizes(config)
-    for name, (table, key) in places(config):
-        if name in _LEAST and table[key] is not None and table[key] < _LEAST[name]:
-            raise UsageError(f"{name} is {table[key]}; it must be at least {_LEAST[name]}")
-    if not 0 <= config["seed"] < 2**31:
-        raise UsageError(f"seed is {config['seed']}; it must be from 0 to 2147483647")
-    if config["splat_backend"] not in backend.CHOICES:
-        known = ", ".join(backend.CHOICES)
-        raise UsageError(f"splat_backend {config['splat_backend']!r} is not known; known: {known}")
 
 
 if __name__ == "__main__":

@@ -260,6 +260,11 @@ class TestAfterwards:
             assert image.width == 1440
             assert len(image.getcolors(2**24)) > 1000
 
+    def test_options_without_sense_are_one_sentence_here_too(self, tool: Tool, trained: Path) -> None:
+        run = tool("test", trained, "--device", "cpu", "--cfg-options", "data.batch_size=0")
+
+        assert (run.returncode, run.stderr) == (2, "error: data.batch_size is 0; it must be at least 1\n")
+
     @pytest.mark.parametrize("name", ["test", "visualize"])
     def test_a_file_that_is_no_checkpoint_is_named(self, tool: Tool, tmp_path: Path, name: str) -> None:
         (tmp_path / "x.pth").write_bytes(b"no checkpoint")

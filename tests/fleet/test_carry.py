@@ -17,7 +17,7 @@ import pytest
 
 from archfit.cli import run
 from archfit.errors import ExitCode
-from archfit.fleet.carry import node_script, pack
+from archfit.fleet.carry import node_script, pack, write_program
 from worlds import TORCH_2_4_1, build_environment
 
 
@@ -127,6 +127,28 @@ def test_one_file_is_the_whole_program(target: Path, tmp_path: Path) -> None:
     said = subprocess.run(bare, capture_output=True, check=False, env=environ, text=True).stdout
     assert f"Next: {Path(sys.executable).name} {program} upgrade" in said  # as this reader can run it
     assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "expected"),
+    [
+        (["--help"], ExitCode.OK, ""),
+        (["fleet", "merge", "reports"], ExitCode.USAGE, "fleet needs packages with compiled parts"),
+        (["explain", "train.log"], ExitCode.USAGE, "explain needs packages with compiled parts"),
+        (["upgrade", "--help"], ExitCode.USAGE, "upgrade needs packages with compiled parts"),
+    ],
+)
+def test_one_file_says_what_it_cannot_do(tmp_path: Path, words: list[str], code: int, expected: str) -> None:
+    """In a Python that has nothing: not that of the tests, which has it all."""
+    bare = getattr(sys, "_base_executable", sys.executable)
+    if subprocess.run([bare, "-c", "import msgspec"], capture_output=True, check=False).returncode == 0:
+        pytest.skip(f"{bare} has msgspec")
+    program = tmp_path / "archfit.pyz"
+    write_program(program)
+    environ = {"PATH": os.defpath, "TMPDIR": str(tmp_path), "HOME": str(tmp_path)}
+    done = subprocess.run([bare, str(program), *words], capture_output=True, check=False, env=environ, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (code, 2 if expected else 0)
+    assert expected in done.stderr
 
 
 def test_a_file_that_cannot_be_written_is_a_mistake(tmp_path: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from cyclopts import App, CycloptsError, Parameter
 
 from archfit import __version__
-from archfit.errors import ExitCode
+from archfit.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from archfit.session import Session
@@ -41,6 +42,10 @@ COMMANDS = {
     "schema": "schema:schema",
     "completion": "completion:completion",
 }
+# What needs packages with compiled parts (msgspec, re2, uv): an archfit that was carried to a node as one file has none.
+_WITH_COMPILED = ("scan", "audit", "plan", "upgrade", "demo", "explain", "run", "fleet")
+if find_spec("msgspec") is None:
+    COMMANDS = {name: place for name, place in COMMANDS.items() if name not in _WITH_COMPILED}
 for _name, _place in COMMANDS.items():
     app.command(f"archfit.cli.{_place}", name=_name)
 
@@ -50,6 +55,9 @@ def run(arguments: Sequence[str]) -> int:
     words = list(arguments)
     if words[:1] == ["explain"]:
         words = ["./-" if word == "-" else word for word in words]  # the same path, and no option to cyclopts
+    if words and words[0] in _WITH_COMPILED and words[0] not in COMMANDS:
+        _session(words).screen.error(UsageError("not-carried", command=words[0]))
+        return int(ExitCode.USAGE)
     if _asks_for_help(words) or _names_a_group(words):
         return _help(words)
     try:
